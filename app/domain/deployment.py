@@ -1,0 +1,227 @@
+"""The state of one deployment: what `decide()` reads and returns. Pure values, replaced and never changed in place.
+
+A *stage* or *node operation* is open work when it is `claimable`: a worker may claim it once `due_at` has come, which
+adds one to `attempt`. Only the latest attempt may report. Who claimed it, and whether that process still lives, is the
+database's business (`app/orchestrator/claims.py`), not the domain's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from app.domain.policy import Policy, StrategyKind
+
+
+class DeploymentKind(StrEnum):
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+    SYSTEM = "system"
+
+
+class DeploymentStatus(StrEnum):
+    QUEUED = "Queued"
+    SCHEDULED = "Scheduled"
+    RUNNING = "Running"
+    PENDING_APPROVAL = "PendingApproval"
+    SOAKING = "Soaking"
+    PAUSED = "Paused"
+    CANCELLING = "Cancelling"
+    ROLLING_BACK = "RollingBack"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    ROLLED_BACK = "RolledBack"
+    REJECTED = "Rejected"
+    EXPIRED = "Expired"
+    CANCELLED = "Cancelled"
+    SUPERSEDED = "Superseded"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset(
+    {
+        DeploymentStatus.SUCCEEDED,
+        DeploymentStatus.FAILED,
+        DeploymentStatus.ROLLED_BACK,
+        DeploymentStatus.REJECTED,
+        DeploymentStatus.EXPIRED,
+        DeploymentStatus.CANCELLED,
+        DeploymentStatus.SUPERSEDED,
+    }
+)
+
+
+class StageKind(StrEnum):
+    BUILD = "Build"
+    SCAN = "Security Scan"
+    TEST = "Test"
+    APPROVAL = "Approval"
+    DEPLOY = "Deploy"
+    VALIDATION = "Validation"
+
+
+class StageStatus(StrEnum):
+    PENDING = "Pending"
+    RUNNING = "Running"
+    WAITING = "Waiting"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    ROLLED_BACK = "RolledBack"
+    CANCELLED = "Cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (StageStatus.PENDING, StageStatus.RUNNING, StageStatus.WAITING)
+
+    @property
+    def passed(self) -> bool:
+        return self in (StageStatus.SUCCEEDED, StageStatus.SKIPPED)
+
+
+class WaitingKind(StrEnum):
+    LANE = "lane"
+    NODES = "nodes"
+    PAUSED = "paused"
+    BACKOFF = "backoff"
+
+
+class Direction(StrEnum):
+    FORWARD = "forward"
+    BACK = "back"
+
+
+class OperationStatus(StrEnum):
+    """PENDING is planned and not yet let into the window; DISPATCHED may be claimed; RESOLVING is being given up:
+    nobody knows yet what the node made of it; LOST is RESOLVING on a node that stays silent."""
+
+    PENDING = "Pending"
+    DISPATCHED = "Dispatched"
+    RUNNING = "Running"
+    RESOLVING = "Resolving"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    LOST = "Lost"
+    CANCELLED = "Cancelled"
+
+    @property
+    def in_flight(self) -> bool:
+        return self in (OperationStatus.DISPATCHED, OperationStatus.RUNNING, OperationStatus.RESOLVING)
+
+    @property
+    def open(self) -> bool:
+        return self is OperationStatus.PENDING or self.in_flight
+
+
+class Course(StrEnum):
+    """Where a deployment is heading: forward; back to what ran before; or settling what is in flight and no more."""
+
+    FORWARD = "forward"
+    BACK = "back"
+    SETTLE = "settle"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A release as a node runs it: its digest (`sha256:...`) and its version. None stands for "no release"."""
+
+    digest: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    id: UUID
+    kind: StageKind
+    status: StageStatus
+    attempt: int = 0
+    claimable: bool = False
+    due_at: datetime | None = None
+    waiting: WaitingKind | None = None
+    message: str | None = None
+    output_tail: str | None = None
+    losses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOperation:
+    """One release put on one node. `before` is what was active when the lane was granted, `target` what is wanted.
+
+    `follows` names the operation that this one takes back, or tries again. `active` is the digest that the node last
+    reported for this operation; it counts only once the operation has ended.
+    """
+
+    id: UUID
+    node_id: UUID
+    node_name: str
+    wave: int
+    direction: Direction
+    status: OperationStatus
+    before: Version | None
+    target: Version | None
+    attempt: int = 0
+    claimable: bool = False
+    due_at: datetime | None = None
+    follows: UUID | None = None
+    tries: int = 1
+    changed: bool = False
+    active: str | None = None
+    error: str | None = None
+    output_tail: str | None = None
+    losses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    id: UUID
+    kind: DeploymentKind
+    status: DeploymentStatus
+    release: Version
+    environment: str
+    policy: Policy
+    strategy: StrategyKind
+    stages: tuple[Stage, ...]
+    operations: tuple[NodeOperation, ...] = ()
+    course: Course = Course.FORWARD
+    ending: DeploymentStatus | None = None
+    reason: str | None = None
+    paused: bool = False
+    paused_until: datetime | None = None
+    granted: bool = False
+    force: bool = False
+
+    @property
+    def terminal(self) -> bool:
+        return self.status.terminal
+
+    def stage(self, kind: StageKind) -> Stage:
+        return next(stage for stage in self.stages if stage.kind is kind)
+
+    def stage_by_id(self, stage_id: UUID) -> Stage | None:
+        return next((stage for stage in self.stages if stage.id == stage_id), None)
+
+    def operation(self, operation_id: UUID) -> NodeOperation | None:
+        return next((operation for operation in self.operations if operation.id == operation_id), None)
+
+    def with_stage(self, changed: Stage) -> Deployment:
+        return replace(self, stages=tuple(changed if stage.id == changed.id else stage for stage in self.stages))
+
+    def with_operations(self, changed: Iterable[NodeOperation]) -> Deployment:
+        """Replace operations by id; ids not known yet are added at the end."""
+        by_id = {operation.id: operation for operation in changed}
+        kept = tuple(by_id.pop(operation.id, operation) for operation in self.operations)
+        return replace(self, operations=kept + tuple(by_id.values()))
+
+    def forward(self) -> tuple[NodeOperation, ...]:
+        return tuple(operation for operation in self.operations if operation.direction is Direction.FORWARD)
+
+    def latest_by_node(self) -> dict[UUID, NodeOperation]:
+        """The newest operation of each node, in either direction (operations are kept in order of creation)."""
+        return {operation.node_id: operation for operation in self.operations}

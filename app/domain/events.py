@@ -1,0 +1,228 @@
+"""What can happen to a deployment (events, the input of `decide()`) and what is to be done (commands, its output)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from app.domain.deployment import DeploymentStatus, Version
+
+
+class Outcome(StrEnum):
+    """What became of a node operation. UNKNOWN is no answer: the operation must be resolved."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    VOID = "void"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFact:
+    """A node as it is known at this moment. `desired` is what was decided for it and this module before."""
+
+    node_id: UUID
+    name: str
+    available: bool
+    active: Version | None
+    desired: Version | None
+    drained: bool = False
+    why: str | None = None
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StageReported:
+    """The worker that holds `attempt` of a stage says how it ended."""
+
+    stage_id: UUID
+    attempt: int
+    succeeded: bool
+    message: str | None = None
+    output_tail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOffered:
+    """The Deploy stage may have its lane now, with these nodes, if it still wants it."""
+
+    stage_id: UUID
+    attempt: int
+    nodes: tuple[NodeFact, ...]
+    unmet: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneBusy:
+    """Another deployment holds the lane or comes first; asked again at `retry_at`, or when the lane is released."""
+
+    stage_id: UUID
+    attempt: int
+    retry_at: datetime
+    text: str
+    blocked_by: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A newer deployment of the lane makes this one pointless; `by` is its id."""
+
+    by: UUID
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationReported:
+    """The worker that holds `attempt` of a node operation says what the node answered.
+
+    `active` is the digest that the node reports as active, None for "nothing"; it counts unless outcome is UNKNOWN.
+    """
+
+    operation_id: UUID
+    attempt: int
+    outcome: Outcome
+    active: str | None = None
+    error: str | None = None
+    output_tail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimEnded:
+    """A claim ended without a report. `poison`: its process died under it, while the database was reachable."""
+
+    work_id: UUID
+    attempt: int
+    poison: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSpent:
+    """A claim ran longer than its execution budget, which no renewal extends."""
+
+    work_id: UUID
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLost:
+    """A node with an operation in flight stayed silent for `nodeLostAfter`."""
+
+    node_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReturned:
+    """A node of the cluster is heard from (again): one that was skipped, lost, or is new."""
+
+    node: NodeFact
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    rollback: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteRequested:
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseExpired:
+    """`pausedTimeout` has passed."""
+
+
+Event = (
+    StageReported
+    | LaneOffered
+    | LaneBusy
+    | Overtaken
+    | OperationReported
+    | ClaimEnded
+    | BudgetSpent
+    | NodeLost
+    | NodeReturned
+    | CancelRequested
+    | PauseRequested
+    | ResumeRequested
+    | PromoteRequested
+    | RetryRequested
+    | PauseExpired
+)
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Put an outbox row for this stage or node operation, which is claimable from its `due_at` on."""
+
+    work_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Record an event of the deployment, for people and streams."""
+
+    kind: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLane:
+    """Take the lane and a new fencing token for this deployment, in this transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLane:
+    """Give the lane to the next in line, in this transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDesired:
+    """Write the desired state of every node of the cluster: node -> release, or None for "no release"."""
+
+    desired: Mapping[UUID, Version | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CountStale:
+    """A report of an older attempt, or of work that has ended, was refused."""
+
+    work_id: UUID
+    attempt: int
+    reason: str
+
+
+Command = Dispatch | Emit | GrantLane | ReleaseLane | RecordDesired | CountStale
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """For tests and callers: how a deployment ended."""
+
+    status: DeploymentStatus
+    reason: str | None
