@@ -1,0 +1,41 @@
+"""Every table, so that migrations and sessions see them all."""
+
+from app.infrastructure.db.models.base import DEFAULT_TENANT, Base
+from app.infrastructure.db.models.deployments import (
+    Deployment,
+    DeploymentEvent,
+    IdempotencyKey,
+    Lane,
+    NodeOperation,
+    Stage,
+)
+from app.infrastructure.db.models.environments import Environment, EnvironmentChange, PublisherKey
+from app.infrastructure.db.models.nodes import DesiredRelease, Node, NodeRelease
+from app.infrastructure.db.models.releases import Module, Release
+from app.infrastructure.db.models.tenancy import LoginFailures, LoginSession, Tenant, User
+from app.infrastructure.db.models.work import Executor, OutboxRow
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "Base",
+    "Deployment",
+    "DeploymentEvent",
+    "DesiredRelease",
+    "Environment",
+    "EnvironmentChange",
+    "Executor",
+    "IdempotencyKey",
+    "Lane",
+    "LoginFailures",
+    "LoginSession",
+    "Module",
+    "Node",
+    "NodeOperation",
+    "NodeRelease",
+    "OutboxRow",
+    "PublisherKey",
+    "Release",
+    "Stage",
+    "Tenant",
+    "User",
+]
