@@ -1,0 +1,68 @@
+# `make demo` and `make test` need Python 3.11 or newer and make, nothing else. Everything is made below this folder.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+# Temporary files of tools and tests stay inside the clone, too.
+export TMPDIR := $(CURDIR)/var/tmp
+
+BIN := .venv/bin
+PORT ?= 8000
+NODES ?= development=3,qa=5,staging=10,production=20
+RUNTIME := .venv/.runtime
+DEVELOPMENT := .venv/.development
+TESTS ?= tests/unit tests/integration tests/e2e
+PACKAGES := agent app config deploy examples tasks tests workers
+
+.PHONY: help demo up test check coverage bench openapi lock clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
+
+$(RUNTIME): requirements.txt setup.cfg pyproject.toml .ci/make-venv
+	@mkdir -p $(TMPDIR)
+	@echo "Installing into .venv (the first time this downloads about 90 MB) ..."
+	@.ci/make-venv requirements.txt
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
+	@.ci/make-venv requirements.txt requirements-dev.txt
+	@touch $@
+
+demo: $(RUNTIME)  ## the whole story on this machine; KEEP=1 leaves the stack up
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
+
+up: $(RUNTIME)  ## the stack in the foreground (PORT=8000, NODES=qa=5,...); Ctrl-C stops it
+	@mkdir -p $(TMPDIR)
+	@exec $(BIN)/hotswap up --port $(PORT) --nodes $(NODES)
+
+test: $(DEVELOPMENT)  ## unit, integration and end-to-end tests (TESTS=tests/unit for a part)
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: $(DEVELOPMENT)  ## ruff, mypy --strict, import-linter
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/ruff check $(wildcard $(PACKAGES))
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --config setup.cfg
+
+coverage: $(DEVELOPMENT)  ## lines and branches reached by the tests; domain 95 %, everything 85 %
+	@mkdir -p $(TMPDIR) var/coverage
+	@$(BIN)/coverage erase
+	@COVERAGE_PROCESS_START=$(CURDIR)/setup.cfg $(BIN)/coverage run -m pytest $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --include='app/domain/*' --fail-under=95
+	@$(BIN)/coverage report --fail-under=85
+
+bench: $(DEVELOPMENT)  ## figures against their yardsticks, into docs/benchmarks.md
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/python -m tests.benchmarks
+
+openapi: $(RUNTIME)  ## the specification of the API, into docs/openapi.json
+	@$(BIN)/python -m app.api.openapi docs/openapi.json
+
+lock: $(DEVELOPMENT)  ## requirements*.txt anew from requirements*.in, with hashes
+	@.ci/lock
+
+clean:  ## everything that was made, .venv and var included
+	rm -rf .venv var .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache htmlcov *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,215 @@
+"""Every setting of the orchestrator, from the environment, in one place.
+
+Each field `name` is read from `HOTSWAP_NAME`, or from the file that `HOTSWAP_NAME_FILE` names (for secrets that are
+mounted as files; a line end at its end is dropped). Durations are seconds, sizes bytes. There is no default for what
+must be secret. `load()` raises SettingsError, whose text is one line for the person who starts a process.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+PREFIX = "HOTSWAP_"
+EXIT_CODE = 2
+_SHORTEST_SECRET = 32
+_FEWEST_CHARACTERS = 10
+_MIB = 1024 * 1024
+# What takes another setting's value when it is not set itself.
+_FOLLOWS = {"result_url": "broker_url", "redis_url": "broker_url", "task_secret": "jwt_secret"}
+
+
+class SettingsError(Exception):
+    """A setting is missing or unusable. The text is one line that names each and says what to do."""
+
+
+def _database_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL: postgresql://user:password@host:5432/database") from None
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise ValueError("must look like postgresql://user:password@host:5432/database")
+    return url
+
+
+def _redis_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL: redis://:password@host:6379/0") from None
+    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
+        raise ValueError("must look like redis://:password@host:6379/0")
+    return url
+
+
+def _strong(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if len(value) < _SHORTEST_SECRET or len(set(value)) < _FEWEST_CHARACTERS:
+        raise ValueError(f"is too weak: at least {_SHORTEST_SECRET} random characters, e.g. from: openssl rand -hex 32")
+    return secret
+
+
+DatabaseUrl = Annotated[str, Field(repr=False), AfterValidator(_database_url)]
+RedisUrl = Annotated[str, Field(repr=False), AfterValidator(_redis_url)]
+StrongSecret = Annotated[SecretStr, AfterValidator(_strong)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _read(environment: Mapping[str, str]) -> dict[str, str]:
+    """The raw text of every field that is set; an empty variable counts as not set. Raises SettingsError."""
+    found = {}
+    for name in Settings.model_fields:
+        variable = PREFIX + name.upper()
+        value, file = environment.get(variable), environment.get(f"{variable}_FILE")
+        if value and file:
+            raise SettingsError(f"{variable} and {variable}_FILE are both set: keep one")
+        if file:
+            try:
+                value = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{variable}_FILE: cannot read {file}: {error}") from None
+        if value:
+            found[name] = value
+    return found
+
+
+class Settings(BaseModel):
+    """The orchestrator's settings; see the table in docs/operating-the-local-stack.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Where the truth, the messages and the short-lived counters are.
+    database_url: DatabaseUrl
+    broker_url: RedisUrl
+    result_url: RedisUrl  # default: the broker
+    redis_url: RedisUrl  # default: the broker
+
+    # Secrets.
+    jwt_secret: StrongSecret
+    task_secret: StrongSecret  # signs Celery messages; default: the JWT secret
+    access_token_lifetime: Seconds = 3600
+    refresh_token_lifetime: Seconds = 14 * 24 * 3600
+
+    # First passwords of the built-in users; only read when the user is made.
+    admin_password: SecretStr | None = None
+    deployer_password: SecretStr | None = None
+    approver_password: SecretStr | None = None
+    viewer_password: SecretStr | None = None
+
+    # Listeners.
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    agent_host: str = "127.0.0.1"
+    agent_port: Port = 8443
+
+    # Mutual TLS with agents: PEM files of the CA, of our certificate and of its key.
+    tls_ca: Path
+    tls_certificate: Path
+    tls_key: Path
+
+    # Folders.
+    artifacts_dir: Path
+    trusted_keys_dir: Path | None = None  # *.pub in it are trusted by every environment from the first start on
+
+    # What an archive may be.
+    archive_bytes: Count = 256 * _MIB
+    archive_unpacked_bytes: Count = 512 * _MIB
+    archive_entries: Count = 20_000
+    archive_ratio: Count = 200
+    body_bytes: Count = 1 * _MIB  # of a JSON body
+
+    # Time limits of calls that leave the process.
+    database_connect_timeout: Seconds = 3
+    database_statement_timeout: Seconds = 15
+    redis_connect_timeout: Seconds = 2
+    redis_timeout: Seconds = 5
+    agent_connect_timeout: Seconds = 3
+    agent_timeout: Seconds = 30
+    health_timeout: Seconds = 2
+
+    # Connections that one process keeps to the database.
+    database_pool_size: Count = 4
+    database_pool_overflow: Annotated[int, Field(ge=0)] = 4
+    database_pool_timeout: Seconds = 5
+
+    # Claims and presence.
+    lease: Seconds = 30
+    lease_renewal: Seconds = 5
+    lease_stall: Seconds = 2
+    reconciler_interval: Seconds = 1
+    outbox_interval: Seconds = 1
+    outbox_backoff: Seconds = 15
+    outbox_batch: Count = 200
+    maximum_attempts: Count = 5
+
+    # Nodes.
+    heartbeat_interval: Seconds = 2
+    expected_nodes: Annotated[int, Field(ge=0)] | None = None  # readiness waits for so many; None: for none
+    concurrent_node_operations: Count = 64  # over all deployments of one environment
+
+    # Telling.
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    sentry_dsn: SecretStr | None = None
+    instance: str = "local"  # names this orchestrator in metrics, logs and Sentry
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database's URL for SQLAlchemy with psycopg 3."""
+        return "postgresql+psycopg" + self.database_url[self.database_url.index("://") :]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.lease_renewal * 2 > self.lease:
+            raise ValueError("HOTSWAP_LEASE must be at least twice HOTSWAP_LEASE_RENEWAL")
+        if self.port == self.agent_port and self.host == self.agent_host:
+            raise ValueError("HOTSWAP_PORT and HOTSWAP_AGENT_PORT must differ")
+        return self
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of an environment (default: the process's). Raises SettingsError with all that is wrong in it."""
+    given = _read(os.environ if environment is None else environment)
+    followed = {name: given[other] for name, other in _FOLLOWS.items() if other in given}
+    try:
+        return Settings.model_validate({**followed, **given})
+    except ValidationError as error:
+        # What follows another setting is wrong or missing only because that one is.
+        followers = _FOLLOWS.keys() - given.keys()
+        own = [each for each in error.errors() if not each["loc"] or each["loc"][0] not in followers]
+        raise SettingsError("; ".join(_problem(dict(each)) for each in own)) from None
+
+
+def _problem(error: dict[str, Any]) -> str:
+    location = error["loc"]
+    if not location:
+        return str(error["msg"]).removeprefix("Value error, ")
+    variable = PREFIX + str(location[0]).upper()
+    if error["type"] == "missing":
+        return f"{variable} is not set"
+    return f"{variable} {str(error['msg']).removeprefix('Value error, ')}"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once. Raises SettingsError."""
+    return load()
+
+
+def settings_or_exit() -> Settings:
+    """The process's settings; when they are unusable, one line on stderr and exit code 2."""
+    try:
+        return settings()
+    except SettingsError as error:
+        print(f"hotswap: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_CODE) from None
