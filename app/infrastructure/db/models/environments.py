@@ -16,9 +16,7 @@ class Environment(Owned, Base):
     """`policy` is `Policy.to_json()`; `version` grows with each change and is the ETag."""
 
     __tablename__ = "environments"
-    __table_args__ = (
-        Index("uq_environments_name", "tenant_id", text("lower(name)"), unique=True),
-    )
+    __table_args__ = (Index("uq_environments_name", "tenant_id", text("lower(name)"), unique=True),)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text)
     position: Mapped[int]

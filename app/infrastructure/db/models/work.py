@@ -27,7 +27,7 @@ class OutboxRow(Owned, Base):
     created_at: Mapped[datetime] = mapped_column(server_default=durable_now())
 
 
-class Executor(Base):
+class Executor(Owned, Base):
     """A process that executes claims. While it lives it holds the session-level advisory lock `lock_key`; `renewals`
     grows every second. Who looks at it looks in pg_locks and never tries the lock."""
 

@@ -1,0 +1,69 @@
+"""The connection to PostgreSQL: one pool per process, with time limits that the server itself enforces.
+
+A process that is stopped or cut off inside a transaction must lose its transaction, not block its successor's: every
+session carries `idle_in_transaction_session_timeout`, `transaction_timeout`, `lock_timeout` and TCP keep-alives
+(DESIGN 3.4). Needs PostgreSQL 17 or newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from config.settings import Settings
+
+Raw = psycopg.Connection[tuple[object, ...]]
+
+_SESSION = (
+    "-c idle_in_transaction_session_timeout=2000 -c transaction_timeout=15000 -c lock_timeout=5000"
+    " -c statement_timeout={statement} -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2"
+    " -c tcp_keepalives_count=3 -c timezone=UTC"
+)
+
+
+class Database:
+    """A pool, and sessions and plain connections over it. Made after a fork, never before."""
+
+    def __init__(self, settings: Settings, *, application: str = "hotswap") -> None:
+        self.engine: Engine = create_engine(
+            settings.sqlalchemy_url,
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_pool_overflow,
+            pool_timeout=settings.database_pool_timeout,
+            pool_pre_ping=False,
+            connect_args={
+                "connect_timeout": max(2, round(settings.database_connect_timeout)),
+                "application_name": application,
+                "options": _SESSION.format(statement=round(settings.database_statement_timeout * 1000)),
+                "prepare_threshold": 2,
+            },
+        )
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """An ORM session in a transaction: committed at the end, rolled back on an exception."""
+        with self._sessions.begin() as session:
+            yield session
+
+    @contextmanager
+    def raw(self) -> Iterator[Raw]:
+        """A psycopg connection of the pool; what is not committed is rolled back."""
+        pooled = self.engine.raw_connection()
+        try:
+            driver: Raw = pooled.driver_connection  # type: ignore[assignment]
+            yield driver
+            driver.commit()
+        except BaseException as error:
+            if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+                pooled.invalidate(error)
+            raise
+        finally:
+            pooled.close()
+
+    def close(self) -> None:
+        self.engine.dispose()
