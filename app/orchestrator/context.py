@@ -1,0 +1,58 @@
+"""What every use case is given: it imports none of these things itself, so that a simulation can give others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from uuid6 import uuid7
+
+from app.infrastructure.db.engine import Database
+from app.infrastructure.db.models import DEFAULT_TENANT
+from config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A wake-up that is owed after a commit: the Celery task, its queue, and ids only."""
+
+    work_id: UUID
+    deployment_id: UUID
+    task: str
+    queue: str
+    root_id: UUID
+    parent_id: UUID | None
+
+
+class Publisher(Protocol):
+    """Sends wake-ups to workers. Never blocks its caller and never raises: the outbox repeats what got lost."""
+
+    def publish(self, wakes: tuple[Wake, ...]) -> None: ...
+
+
+class SilentPublisher:
+    """Publishes nothing: for processes that leave it to the reconcilers."""
+
+    def publish(self, wakes: tuple[Wake, ...]) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asks: an authenticated user of a tenant, or the system itself."""
+
+    username: str
+    roles: frozenset[str]
+    user_id: UUID | None = None
+    email: str | None = None
+    tenant_id: UUID = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True)
+class Orchestrator:
+    database: Database
+    settings: Settings
+    publisher: Publisher
+    new_id: Callable[[], UUID] = field(default=uuid7)
