@@ -130,7 +130,7 @@ def load_private(pem: bytes) -> PrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError as error:
-        raise KeyInvalid("the private key is encrypted; store it without a passphrase, in a file of mode 0600") from error
+        raise KeyInvalid("the private key is encrypted; store it without a passphrase, with mode 0600") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyInvalid(f"not a readable PEM private key: {_first_line(error)}") from error
     if not isinstance(key, Ed25519PrivateKey | rsa.RSAPrivateKey):

@@ -7,9 +7,9 @@
 """
 
 from agent.manifest.errors import ManifestInvalid, Problem
+from agent.manifest.json_form import to_json
 from agent.manifest.lint import Finding, lint
 from agent.manifest.model import (
-    HOOKS_OF_KIND,
     Address,
     Build,
     Check,
@@ -29,12 +29,11 @@ from agent.manifest.model import (
     Run,
     Test,
 )
-from agent.manifest.reading import MANIFEST_NAME, MAXIMUM_MANIFEST_BYTES, from_json, parse_manifest, to_json
+from agent.manifest.reading import MANIFEST_NAME, MAXIMUM_MANIFEST_BYTES, from_json, parse_manifest
 from agent.manifest.scalars import is_module_name, parse_duration, parse_size
 from agent.manifest.versions import VersionInvalid, VersionRange, parse_version
 
 __all__ = [
-    "HOOKS_OF_KIND",
     "MANIFEST_NAME",
     "MAXIMUM_MANIFEST_BYTES",
     "Address",

@@ -49,13 +49,6 @@ class HookEvent(StrEnum):
     APPLICATION_STOP = "applicationStop"
 
 
-HOOKS_OF_KIND: Mapping[Kind, frozenset[HookEvent]] = {
-    Kind.FILES: frozenset(HookEvent),
-    # A process is started, checked and stopped by the agent itself, from run, health and drain.
-    Kind.PROCESS: frozenset(),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Address:
     """A TCP address to listen on; `str()` gives `0.0.0.0:8080` or `[::]:80`. Port 0 is any free one."""
