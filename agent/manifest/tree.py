@@ -120,7 +120,7 @@ class _Builder:
                     if documents > 1:
                         raise _refused(line, "holds a second document; a manifest is one")
                 case yaml.AliasEvent():
-                    raise _refused(line, f"uses the alias *{str(event.anchor)[:60]}; aliases are not allowed, write it out")
+                    raise _refused(line, f"uses the alias *{str(event.anchor)[:60]}; aliases are not allowed")
                 case yaml.ScalarEvent():
                     _refuse_properties(event, line)
                     self._add(_scalar(event, line), line)

@@ -85,7 +85,7 @@ def _conditions(text: str) -> tuple[tuple[str, str], ...]:
         raise VersionInvalid("a range has at most 256 characters")
     rest = text.strip()
     if rest == "*":
-        return (("=" if False else ">=", "0.0.0-0"),)
+        return ((">=", "0.0.0-0"),)
     found: list[tuple[str, str]] = []
     while rest:
         match = _CONDITION.match(rest)
