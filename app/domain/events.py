@@ -72,10 +72,19 @@ class LaneBusy:
 
 
 @dataclass(frozen=True, slots=True)
-class Overtaken:
-    """A newer deployment of the lane makes this one pointless; `by` is its id."""
+class DateAhead:
+    """The Deploy stage may not begin before `until`."""
 
-    by: UUID
+    stage_id: UUID
+    attempt: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A newer deployment of the lane makes this one pointless; `by` is its id where it is known."""
+
+    by: UUID | None
     text: str
 
 
@@ -161,6 +170,7 @@ Event = (
     StageReported
     | LaneOffered
     | LaneBusy
+    | DateAhead
     | Overtaken
     | OperationReported
     | ClaimEnded

@@ -1,22 +1,44 @@
-"""The orchestrator's Prometheus metrics, declared once."""
+"""Prometheus metrics of the orchestrator that more than one part counts, and their text for all its processes.
+
+With PROMETHEUS_MULTIPROC_DIR set (before this module is imported) every process writes to files there, and any of them
+answers for all; without it a process answers for itself.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+import os
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 STALE_COMMANDS = Counter(
-    "hotswap_stale_commands_total",
-    "Commands and reports of a claim or lane grant that is no longer current, refused.",
-    ["where", "reason"],
+    "hotswap_stale_commands",
+    "Commands and reports refused because something newer is known: where they were refused, and why.",
+    ("where", "reason"),
 )
-CLAIMS_LOST = Counter("hotswap_claims_lost_total", "Claims that ended without a report.", ["reason"])
-PUBLISHED = Counter("hotswap_wakes_published_total", "Wake-ups sent to the broker.", ["outcome"])
-TASK_SECONDS = Histogram(
-    "hotswap_task_duration_seconds",
-    "How long a Celery task ran, by name and outcome.",
-    ["task", "outcome"],
-    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800),
+
+_EXPECTED = (
+    ("agent", "void"),
+    ("agent", "stale"),
+    ("agent", "known"),
+    ("orchestrator", "older attempt"),
+    ("orchestrator", "ended"),
+    ("orchestrator", "not claimed"),
 )
-NODE_OPERATIONS = Counter(
-    "hotswap_node_operations_total", "Node operations that ended, by direction and outcome.", ["direction", "outcome"]
-)
+# A metric that was never counted must read 0 and not be absent: alerts compare with it.
+for _where, _reason in _EXPECTED:
+    STALE_COMMANDS.labels(_where, _reason)
+
+
+def count_stale(where: str, reason: str) -> None:
+    """`where` is `agent` or `orchestrator`; `reason` one of the few that agent-protocol.md and the domain name."""
+    STALE_COMMANDS.labels(where, reason).inc()
+
+
+def exposition() -> tuple[bytes, str]:
+    """The text of all processes' metrics, and its content type."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST

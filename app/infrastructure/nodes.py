@@ -86,9 +86,7 @@ class Nodes:
         """Start or join an operation. Raises NodeUnreachable, NodeRefused."""
         return _answer(self._call("PUT", node, f"/v1/operations/{operation_id}", json=body, insist=insist))
 
-    def operation(
-        self, node: NodeAddress, operation_id: UUID, *, wait: float, insist: bool = False
-    ) -> OperationAnswer:
+    def operation(self, node: NodeAddress, operation_id: UUID, *, wait: float, insist: bool = False) -> OperationAnswer:
         """Wait up to `wait` seconds for its end. Raises NodeUnreachable, NodeRefused (404 `unknown`)."""
         path = f"/v1/operations/{operation_id}?wait={wait:g}"
         return _answer(self._call("GET", node, path, timeout=wait + self._timeout, insist=insist))

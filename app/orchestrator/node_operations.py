@@ -14,8 +14,9 @@ from uuid import UUID
 from app.domain.deployment import Direction
 from app.domain.events import OperationReported, Outcome
 from app.infrastructure.db.deployment_store import SQL
-from app.infrastructure.metrics import NODE_OPERATIONS, STALE_COMMANDS
+from app.infrastructure.metrics import count_stale
 from app.infrastructure.nodes import NodeAddress, NodeRefused, Nodes, NodeUnreachable, OperationAnswer
+from app.infrastructure.work_metrics import NODE_OPERATIONS
 from app.orchestrator import claims, outcomes
 from app.orchestrator.claims import ClaimedOperation
 from app.orchestrator.context import Orchestrator
@@ -174,7 +175,7 @@ def _final(work: ClaimedOperation, answer: OperationAnswer) -> Report:
 def _refused(work: ClaimedOperation, refusal: NodeRefused) -> Report:
     text = f"{refusal.code}: {refusal}"
     if refusal.code in ("void", "stale"):
-        STALE_COMMANDS.labels(where="agent", reason=refusal.code).inc()
+        count_stale("agent", refusal.code)
         return Report(Outcome.VOID, work.expected_active, text)
     if refusal.code == "unexpected_active":
         return Report(Outcome.FAILED, refusal.body.get("activeDigest"), text)

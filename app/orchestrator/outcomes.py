@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
-from app.domain.deployment import Deployment
+from app.domain.deployment import Deployment, DeploymentKind
 from app.domain.errors import NotFound
 from app.domain.events import (
     Command,
@@ -28,7 +28,7 @@ from app.domain.pipeline import Decision, decide
 from app.infrastructure.db import deployment_store
 from app.infrastructure.db.deployment_store import SQL, Extras, Loaded
 from app.infrastructure.db.engine import Raw
-from app.infrastructure.metrics import STALE_COMMANDS
+from app.infrastructure.metrics import count_stale
 from app.orchestrator.context import Orchestrator, Wake
 from app.orchestrator.dispatching import outbox_row, wake_for
 
@@ -117,7 +117,7 @@ def _execute(connection: Raw, loaded: Loaded, state: Deployment, command: Comman
             return connection.execute(SQL["wake_line"], key)
         case CountStale(work_id, attempt, reason):
             log.warning("stale report refused", extra={"work_id": str(work_id), "attempt": attempt, "reason": reason})
-            STALE_COMMANDS.labels(where="outcome", reason=reason).inc()
+            count_stale("orchestrator", reason)
     return None
 
 
@@ -152,7 +152,8 @@ def _grant_lane(connection: Raw, loaded: Loaded) -> None:
         {
             "deployment_id": loaded.state.id,
             "token": token,
-            "place": loaded.place,
+            # Rollbacks and repairs overtake without superseding anybody.
+            "place": loaded.place if loaded.state.kind is DeploymentKind.DEPLOY else 0,
             "module_id": loaded.module_id,
             "environment_id": loaded.environment_id,
         },

@@ -18,7 +18,6 @@ from uuid import UUID
 from psycopg import Cursor
 from psycopg.errors import LockNotAvailable
 
-
 from app.domain.deployment import (
     Course,
     Deployment,
@@ -298,6 +297,3 @@ def insert_stages(cursor: Cursor[Any], tenant_id: UUID, deployment: Deployment) 
             for position, stage in enumerate(deployment.stages)
         ],
     )
-
-
-
