@@ -19,7 +19,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from app.infrastructure.db.migrate import upgrade
 from deploy.local.ports import free_ports
 from deploy.local.postgres import Postgres
 from deploy.local.valkey import Valkey
@@ -94,6 +93,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres: Postgres) -> str:
     """The name of a database with every migration applied, to be copied and never used itself."""
+    from app.infrastructure.db.migrate import upgrade  # unit tests need not wait for it
+
     name = "template_hotswap"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
