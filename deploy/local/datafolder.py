@@ -38,7 +38,8 @@ class DataFolder:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Root's servers may have to run as somebody else, who must be able to pass through to their folder.
+            self.root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             self._lock = self._take()
             for folder in ("secrets", "keys", "tls", "nodes", "agents", "artifacts", "beat", "logs", "run"):
                 (self.root / folder).mkdir(mode=0o700, exist_ok=True)

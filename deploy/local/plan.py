@@ -7,12 +7,13 @@ HOTSWAP_BROKER_URL set by whoever starts it) take the place of embedded ones.
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.local.datafolder import DataFolder
 from deploy.local.fleet import make_certificates, make_signing_key, write_fleet
+from deploy.local.ledger import MARKER
 from deploy.local.options import ROOT, Options
 from deploy.local.ports import LOOPBACK, kept_ports
 from deploy.local.postgres import Postgres
@@ -39,6 +40,7 @@ class Plan:
 
     services: tuple[Service, ...]
     whole: Service
+    prepare: tuple[Callable[[], None], ...]  # to be called once before the start; each may raise StackError
     environment: Mapping[str, str] = field(repr=False)
     urls: Mapping[str, str]
     credentials: Mapping[str, str] = field(repr=False)
@@ -54,19 +56,28 @@ def phase_of(name: str) -> Phase:
 
 
 def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str, str]) -> Plan:
-    """Makes keys, certificates, secrets and configuration files where they are missing, and the list of processes."""
+    """Makes keys, certificates, secrets and configuration files where they are missing, and the list of processes.
+
+    Raises StackError.
+    """
     ports = kept_ports(data.path("ports.json"), ["postgres", "valkey", "agents", "flower"])
     users = passwords(outer, data.path("credentials.json"))
     make_certificates(data)
     make_signing_key(data)
     environment = _environment(options, data, port, ports, outer, users)
-    servers = _servers(data, ports, outer)
+    postgres = None if _given(outer, DATABASE_VARIABLES) else _postgres(data, ports)
+    valkey = None if _given(outer, BROKER_VARIABLES) else _valkey(data, ports)
+    servers = [
+        *([_postgres_service(data, postgres)] if postgres else []),
+        *([_valkey_service(data, valkey, outer)] if valkey else []),
+    ]
     flower_password = kept_secret(data.path("secrets", "flower"))
     public = f"http://{LOOPBACK}:{port}"
     whole = Service("the stack", Phase.AGENTS, (), {}, data.root, ready=stack_is_ready(port))
     return Plan(
         services=(*servers, *_orchestrator(data, environment, port, ports), _agents(options, data, environment, ports)),
         whole=whole,
+        prepare=tuple(server.prepare for server in (postgres, valkey) if server is not None),
         environment=environment,
         urls={
             "api": public,
@@ -93,44 +104,32 @@ def _valkey(data: DataFolder, ports: Mapping[str, int]) -> Valkey:
     return Valkey(data.path("valkey"), ports["valkey"], kept_secret(data.path("secrets", "valkey")))
 
 
-def _servers(data: DataFolder, ports: Mapping[str, int], outer: Mapping[str, str]) -> list[Service]:
-    found = []
-    if not _given(outer, DATABASE_VARIABLES):
-        postgres = _postgres(data, ports)
-        postgres.prepare()
-        found.append(
-            Service(
-                "postgres",
-                Phase.SERVERS,
-                tuple(postgres.command()),
-                {**postgres.environment(), **_mark(data)},
-                postgres.folder,
-                ready=postgres_answers(postgres.url()),
-                before=postgres.clear_stale_lock,
-                stop=_POSTGRES_STOP,
-            )
-        )
-    if not _given(outer, BROKER_VARIABLES):
-        valkey = _valkey(data, ports)
-        valkey.prepare()
-        environment = {"PATH": outer.get("PATH", os.defpath), **_mark(data)}
-        found.append(
-            Service(
-                "valkey",
-                Phase.SERVERS,
-                tuple(valkey.command()),
-                environment,
-                valkey.folder,
-                ready=valkey_answers(valkey),
-                stop=Stop(signal.SIGTERM, 3.0),
-            )
-        )
-    return found
+def _postgres_service(data: DataFolder, postgres: Postgres) -> Service:
+    return Service(
+        "postgres",
+        Phase.SERVERS,
+        tuple(postgres.command()),
+        {**postgres.environment(), **_mark(data)},
+        postgres.folder,
+        ready=postgres_answers(postgres.url()),
+        before=postgres.clear_stale_lock,
+        stop=_POSTGRES_STOP,
+    )
+
+
+def _valkey_service(data: DataFolder, valkey: Valkey, outer: Mapping[str, str]) -> Service:
+    return Service(
+        "valkey",
+        Phase.SERVERS,
+        tuple(valkey.command()),
+        {"PATH": outer.get("PATH", os.defpath), **_mark(data)},
+        valkey.folder,
+        ready=valkey_answers(valkey),
+        stop=Stop(signal.SIGTERM, 3.0),
+    )
 
 
 def _mark(data: DataFolder) -> dict[str, str]:
-    from deploy.local.ledger import MARKER
-
     return {MARKER: data.id}
 
 

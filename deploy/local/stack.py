@@ -34,6 +34,7 @@ def up(options: Options, planner: Planner = make_plan, outer: Mapping[str, str] 
     console = Console()
     try:
         data = DataFolder(options.data_folder)
+        data.path("run", "stack.json").unlink(missing_ok=True)
         ledger = Ledger(data.path("run", "processes"))
         end_orphans(ledger, data.id, phase_of, console.say)
         shutil.rmtree(data.path("run", "metrics"), ignore_errors=True)
@@ -41,11 +42,13 @@ def up(options: Options, planner: Planner = make_plan, outer: Mapping[str, str] 
         given = dict(os.environ if outer is None else outer)
         plan = planner(options, data, _public_port(options.port), given)
         _check(plan, given)
+        for prepare in plan.prepare:
+            prepare()
     except (StackError, SettingsError) as error:
         print(f"hotswap: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        return EXIT_DONE
+        return EXIT_DONE  # nothing had been started
     supervisor = Supervisor(plan.services, ledger, data.path("logs"), console, replace=options.replace)
     return asyncio.run(_run(supervisor, plan, data, console))
 
@@ -59,7 +62,9 @@ async def _run(supervisor: Supervisor, plan: Plan, data: DataFolder, console: Co
         console.say(f"starting in {data.root}")
         await supervisor.start()
         await supervisor.until_ready(plan.whole)
-        write_private(data.path("run", "urls.json"), json.dumps(dict(plan.urls)).encode())
+        # For scripts: there while the stack is ready, with the supervisor's pid, as a killed one leaves it behind.
+        running = {"pid": os.getpid(), "urls": dict(plan.urls)}
+        write_private(data.path("run", "stack.json"), json.dumps(running).encode())
         console.say("ready")
         _tell(console, plan, data)
         await supervisor.run()
@@ -69,7 +74,7 @@ async def _run(supervisor: Supervisor, plan: Plan, data: DataFolder, console: Co
         console.say(f"{error}. Logs are in {data.path('logs')}")
         code = EXIT_FAILED
     finally:
-        data.path("run", "urls.json").unlink(missing_ok=True)
+        data.path("run", "stack.json").unlink(missing_ok=True)
         await supervisor.end()
     console.say("stopped")
     return code
