@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from app.infrastructure.db.engine import Raw
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which nodes, and what is wanted there. `targets` (node id -> digest and version, or None) overrides the release."""
+    """Which nodes, and what is wanted there: the release, or what `targets` says by node id (None: no release)."""
 
     module_id: UUID
     module_name: str
@@ -24,11 +25,12 @@ class Scope:
     release: Version
     kind: DeploymentKind
     policy: Policy
-    targets: dict[str, Any] | None = None
+    targets: Mapping[str, Version | None] | None = None
 
     @classmethod
     def of(cls, state: Deployment, module_id: UUID, module_name: str, environment_id: UUID, targets: Any) -> Scope:
-        return cls(module_id, module_name, environment_id, state.release, state.kind, state.policy, targets)
+        wanted = read_targets(targets)
+        return cls(module_id, module_name, environment_id, state.release, state.kind, state.policy, wanted)
 
 
 def node_facts(connection: Raw, scope: Scope, manifest: dict[str, Any] | None) -> tuple[NodeFact, ...]:
@@ -65,8 +67,16 @@ def node_facts(connection: Raw, scope: Scope, manifest: dict[str, Any] | None) -
 def _wanted(scope: Scope, node_id: UUID) -> Version | None:
     if scope.targets is None:
         return scope.release
-    target = scope.targets[str(node_id)]
-    return Version(target["digest"], target["version"]) if target else None
+    return scope.targets[str(node_id)]
+
+
+def read_targets(stored: Mapping[str, Any] | None) -> dict[str, Version | None] | None:
+    """The column `deployments.targets` as values."""
+    if stored is None:
+        return None
+    return {
+        node_id: Version(target["digest"], target["version"]) if target else None for node_id, target in stored.items()
+    }
 
 
 def release_manifest(connection: Raw, module_id: UUID, release: Version) -> dict[str, Any] | None:

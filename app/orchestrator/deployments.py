@@ -23,7 +23,7 @@ from app.domain.policy import Policy, StrategyKind, parse_policy
 from app.domain.strategies import BUILT
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import outcomes, submitting
-from app.orchestrator.cluster_facts import release_manifest
+from app.orchestrator.cluster_facts import read_targets, release_manifest
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.planning import describe
 from app.orchestrator.submitting import Draft
@@ -301,10 +301,6 @@ def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Dr
             row[4], row[6], row[9], description=row[11], metadata=row[12], strategy=row[10], force=row[13]
         )
         return _draft(connection, requester, submission, trace_id)
-    targets = {
-        node_id: Version(target["digest"], target["version"]) if target else None
-        for node_id, target in (row[14] or {}).items()
-    }
     return Draft(
         kind=kind,
         tenant_id=requester.tenant_id,
@@ -319,7 +315,7 @@ def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Dr
         requested_by=requester.username,
         trace_id=trace_id,
         description=row[11],
-        targets=targets,
+        targets=read_targets(row[14]),
     )
 
 

@@ -27,7 +27,7 @@ LOOK_AGAIN = timedelta(seconds=2)
 
 
 def enter(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
-    """Take the lane for a claimed Deploy stage if it is free and its turn has come. Returns what happened, in a word."""
+    """Take the lane for a claimed Deploy stage if it is free and its turn has come. Returns in a word what happened."""
 
     def offer(connection: Raw, loaded: Loaded) -> Event:
         return _offer(connection, loaded, claimed)
