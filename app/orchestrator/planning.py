@@ -48,7 +48,7 @@ def describe(connection: Raw, orchestrator: Orchestrator, draft: submitting.Draf
 
 def _stages(draft: submitting.Draft, refusal: str | None) -> list[dict[str, Any]]:
     described = []
-    for each in plan(draft.kind, builds=False, tests=False, approvals=False):
+    for each in plan(draft.kind, builds=draft.builds, tests=draft.tests, approvals=draft.approvals):
         name = f"Deploy to {draft.environment_name}" if each.kind is StageKind.DEPLOY else each.kind.value
         reason = each.skipped or (refusal if each.kind is StageKind.DEPLOY else None)
         described.append({"name": name, "runs": each.skipped is None, "reason": reason})
