@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.domain.deployment import NodeOperation, Version
 from app.domain.events import NodeFact, Outcome
-from tests.unit.domain.play import node_id
+from tests.unit.domain.play import NEW, node_id
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class ModelNode:
     number: int
     active: Version | None
     desired: Version | None
+    wanted: Version | None = NEW
     drained: bool = False
     silent: bool = False
     running: NodeOperation | None = None
@@ -38,7 +39,13 @@ class ModelNode:
 
     def fact(self) -> NodeFact:
         return NodeFact(
-            node_id(self.number), f"qa-{self.number}", not self.silent, self.active, self.desired, self.drained
+            node_id(self.number),
+            f"qa-{self.number}",
+            not self.silent,
+            self.active,
+            self.desired,
+            self.wanted,
+            self.drained,
         )
 
     def put(self, operation: NodeOperation) -> None:

@@ -67,7 +67,7 @@ def node_id(number: int) -> UUID:
 
 def node(number: int, active: Version | None = OLD, **changes: Any) -> NodeFact:
     """Node `number`, available, running OLD as was decided, unless said otherwise."""
-    fact = NodeFact(node_id(number), f"qa-{number}", available=True, active=active, desired=active)
+    fact = NodeFact(node_id(number), f"qa-{number}", available=True, active=active, desired=active, wanted=NEW)
     return replace(fact, **changes)
 
 

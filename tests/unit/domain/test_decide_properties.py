@@ -93,6 +93,7 @@ class Engine(RuleBasedStateMachine):
         self.lost: set[UUID] = set()
         self.joined: set[UUID] = set()
         self.endings = 0
+        self.wanted: list[Version | None] = [NEW]
 
     # --- setting out ----------------------------------------------------------------------------------------------
 
@@ -109,6 +110,7 @@ class Engine(RuleBasedStateMachine):
         on_timeout=st.sampled_from(["rollback", "resume"]),
         force=st.sampled_from([False, False, True]),
         at_once=st.sampled_from([True, True, True, False]),
+        mixed=st.sampled_from([False, False, True]),
     )
     def submit(
         self,
@@ -124,10 +126,11 @@ class Engine(RuleBasedStateMachine):
         on_timeout: str,
         force: bool,
         at_once: bool,
+        mixed: bool,
     ) -> None:
+        self.wanted = [NEW, OTHER, None, OLD] if mixed else [NEW]
         for number, ((active, desired), mood) in enumerate(states, 1):
-            node = ModelNode(number, active, desired, drained=mood == 0, silent=mood == 1)
-            self.fleet[node_id(number)] = node
+            self.add(ModelNode(number, active, desired, drained=mood == 0, silent=mood == 1))
         policy = {
             "strategy": strategy,
             "maxConcurrentNodes": concurrent,
@@ -144,6 +147,11 @@ class Engine(RuleBasedStateMachine):
         if at_once:
             self.work(self.take(self.state.stage(StageKind.SCAN).id))
             self.work(self.take(self.state.stage(StageKind.DEPLOY).id))
+
+    def add(self, node: ModelNode) -> None:
+        """What is wanted may differ from node to node: so it does when it goes back to what ran before."""
+        node.wanted = self.wanted[node.number % len(self.wanted)]
+        self.fleet[node_id(node.number)] = node
 
     # --- one event ------------------------------------------------------------------------------------------------
 
@@ -369,7 +377,7 @@ class Engine(RuleBasedStateMachine):
     @rule(drained=st.booleans(), state=st.sampled_from(STATES))
     def node_is_new(self, drained: bool, state: tuple[Version | None, Version | None]) -> None:
         node = ModelNode(len(self.fleet) + 1, *state, drained=drained)
-        self.fleet[node_id(node.number)] = node
+        self.add(node)
         self.hear_from(node)
 
     @rule(number=ANY)
@@ -534,7 +542,7 @@ class Engine(RuleBasedStateMachine):
             node = self.fleet[node_id(number)]
             assert node.active == wanted or f"qa-{number}: " in told, f"qa-{number} is not named in {told!r}"
             if self.state.status is DeploymentStatus.SUCCEEDED:
-                assert wanted == self.state.release
+                assert wanted == node.wanted
             elif self.state.status is DeploymentStatus.ROLLED_BACK:
                 assert node.active == wanted or node.active == node.at_first, "rolled back, but not there"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.deployment import DeploymentStatus, OperationStatus, StageKind, StageStatus, WaitingKind
+from app.domain.deployment import UNKNOWN, DeploymentStatus, OperationStatus, StageKind, StageStatus, WaitingKind
 from app.domain.events import GrantLane, LaneBusy, NodeFact
 from tests.unit.domain.play import NEW, OLD, OTHER, Play, node, nodes
 
@@ -75,7 +75,7 @@ def test_skip_passes_over_and_names_what_is_away_or_drained() -> None:
     play = offered([*nodes(4), away(5), drained(6), node(7, NEW)], {"maxConcurrentNodes": 1})
     assert play.numbers(SKIPPED) == [5, 6, 7]
     assert [play.on(number).error for number in (5, 6, 7)] == ["not heard from for 12s", "drained", "already runs it"]
-    assert [play.on(number).active for number in (5, 6, 7)] == [None, None, NEW.digest]
+    assert [play.on(number).active for number in (5, 6, 7)] == [UNKNOWN, UNKNOWN, NEW.digest]
     assert play.emitted("deployment.planned")[0].body["skipped"] == ["qa-5", "qa-6", "qa-7"]
     for number in (1, 2, 3, 4):
         play.succeed(number)
