@@ -44,7 +44,8 @@ AFTER: dict[StageKind, tuple[StageKind, ...]] = {
     StageKind.SCAN: (),
     StageKind.TEST: (StageKind.BUILD,),
     StageKind.APPROVAL: (StageKind.BUILD, StageKind.SCAN, StageKind.TEST),
-    StageKind.DEPLOY: (StageKind.APPROVAL,),
+    # All four, not Approval alone: what was planned as Skipped has passed from the start.
+    StageKind.DEPLOY: (StageKind.BUILD, StageKind.SCAN, StageKind.TEST, StageKind.APPROVAL),
     StageKind.VALIDATION: (StageKind.DEPLOY,),
 }
 

@@ -1,4 +1,4 @@
-"""What people may ask of a deployment under way. What the state forbids raises Conflict, which says what allows it."""
+"""What people may ask of a deployment under way. What a state forbids is a Conflict that names those that allow it."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Lab:
 
     def sql(self, query: str, *values: Any) -> list[Any]:
         with self.orchestrator.database.raw() as connection:
-            result = connection.execute(query, values)  # type: ignore[call-overload]
+            result = connection.execute(query, values)
             return result.fetchall() if result.description else []
 
     def environment(self, name: str = "QA", **policy: Any) -> UUID:
@@ -74,15 +74,16 @@ class Lab:
         )  # fmt: skip
         digest = DIGEST.format(abs(hash((module, version))))
         self.sql(
-            "insert into releases (id, tenant_id, module_id, module_name, version, digest, size_bytes, manifest, key_id,"
-            " signature, created_by) select %s, tenant_id, id, name, %s, %s, 10, %s::jsonb, 'key', 'sig', 'test'"
+            "insert into releases (id, tenant_id, module_id, module_name, version, digest, size_bytes, manifest,"
+            " key_id, signature, created_by)"
+            " select %s, tenant_id, id, name, %s, %s, 10, %s::jsonb, 'key', 'sig', 'test'"
             " from modules where name = %s",
             uuid7(), version, digest, json.dumps(manifest), module,
         )  # fmt: skip
         return digest
 
     def nodes(self, environment: UUID, count: int, prefix: str = "qa", *, silent: float = 0) -> list[UUID]:
-        made = []
+        made: list[UUID] = []
         for number in range(count):
             node_id = uuid7()
             self.sql(

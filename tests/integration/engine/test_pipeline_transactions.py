@@ -132,7 +132,7 @@ def test_what_cannot_be_done_yet_is_refused_by_name(lab: Lab) -> None:
         ({"version": "1.0.0", "environment": "Nowhere"}, "no environment Nowhere"),
     ):
         with pytest.raises(Invalid, match=words):
-            lab.submit(**arguments)  # type: ignore[arg-type]
+            lab.submit(**arguments)
     with pytest.raises(NotFound, match=r"no release greeter 9\.9\.9"):
         lab.submit("9.9.9")
     assert lab.sql("select * from deployments") == []
