@@ -51,7 +51,7 @@ def seen(folder: Path) -> dict[str, object]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(path, content, max_size=8), st.dictionaries(component, path, max_size=3))
 def test_what_is_packed_is_what_is_unpacked(files: dict[str, tuple[bytes, bool]], links: dict[str, str]) -> None:
     with scratch() as folder:
@@ -93,7 +93,7 @@ entry = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(entry, max_size=6))
 def test_nothing_is_ever_written_outside(entries: list[bytes]) -> None:
     with scratch() as folder:
@@ -114,7 +114,7 @@ def test_nothing_is_ever_written_outside(entries: list[bytes]) -> None:
         assert seen(folder) == before
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_damaged_tars_are_refused_and_nothing_else(data: st.DataObject) -> None:
     tar = bytearray(
@@ -129,7 +129,7 @@ def test_damaged_tars_are_refused_and_nothing_else(data: st.DataObject) -> None:
         assert str(error)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10**6), st.binary(max_size=600), st.sampled_from([b"x", b"g", b"L", b"K"]))
 def test_extended_headers_of_any_content_are_read_or_refused(size: int, body: bytes, type_: bytes) -> None:
     tar = file("hotswap.yaml", MANIFEST) + raw_header(b"p", type_, len(body)) + padded(body) + file("a") + END
@@ -141,7 +141,7 @@ def test_extended_headers_of_any_content_are_read_or_refused(size: int, body: by
             assert str(error)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_refused(noise: bytes) -> None:
     for candidate in (io.BytesIO(noise), io.BytesIO(b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + noise), compressed(noise)):
