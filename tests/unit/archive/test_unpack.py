@@ -157,7 +157,7 @@ def test_everything_is_flushed_before_it_returns(tmp_path: Path, monkeypatch: py
 
 
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
-    content = archive(file("big", os.urandom(2**20) * 24))
+    content = archive(file("big", os.urandom(2**20) * 12))
     tracemalloc.start()
     try:
         unpack(content, tmp_path / "r")
