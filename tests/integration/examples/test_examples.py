@@ -114,7 +114,7 @@ def test_the_sites_hooks_run_in_their_order_and_more_than_once(tmp_path: Path) -
         for _ in range(2):
             done = _hook(event, manifest, release, tmp_path)
             assert done.returncode == 0, done.stderr
-    assert (tmp_path / "data" / "releases.txt").read_text() == "started 1.0.0\nstopped 1.0.0\n"
+    assert (tmp_path / "data" / "releases.txt").read_text() == "installed 1.0.0\nstarted 1.0.0\nstopped 1.0.0\n"
     assert '"version": "1.0.0"' in (release / "public" / "version.json").read_text()
 
 
@@ -122,7 +122,7 @@ def test_a_site_with_a_broken_link_is_not_valid(tmp_path: Path) -> None:
     manifest, release = released("static-site", tmp_path)
     page = release / "public" / "index.html"
     page.write_text(page.read_text().replace("about.html", "abuot.html"))
-    assert _hook(HookEvent.AFTER_INSTALL, manifest, release, tmp_path).returncode == 0
+    assert _hook(HookEvent.BEFORE_INSTALL, manifest, release, tmp_path).returncode == 0
     done = _hook(HookEvent.VALIDATE_SERVICE, manifest, release, tmp_path)
     assert (done.returncode, done.stderr) == (1, "broken links: index.html -> abuot.html\n")
 

@@ -113,6 +113,12 @@ def test_the_least_of_a_process_and_of_files() -> None:
     assert (files.files, files.health, files.run) == (Files(), None, None)
 
 
+def test_a_worker_that_never_runs_twice() -> None:
+    manifest = process(run="  handover: none\n  environment: {PORT: 80}\n")
+    assert manifest.run is not None
+    assert (manifest.run.handover, manifest.run.environment) == (Handover.NONE, {"PORT": "80"})
+
+
 def test_several_sockets_keep_their_order() -> None:
     manifest = process(run='  listen: {web: "[::]:80", admin: "127.0.0.1:0"}\n')
     found = [(one.name, str(one.address)) for one in manifest.listeners]
