@@ -39,6 +39,7 @@ from agent.holder.protocol import (
 )
 
 HolderStarter = Callable[[Path], Awaitable[None]]
+_ONCE = ("spawn", "signal", "shutdown")
 _RETRY_SECONDS = 0.05
 _START_AGAIN_SECONDS = 2.0
 
@@ -47,7 +48,8 @@ class HolderClient:
     """One connection to the holder of a folder.
 
     When the holder dies the client starts the next one, hands it the listeners and then tells subscribers
-    `HolderReplaced`; calls that were under way raise `HolderLost`, calls made meanwhile wait for the new holder.
+    `HolderReplaced`. Calls made meanwhile wait for the new holder, and those that were under way are made again; but
+    `spawn`, `signal` and `shutdown`, which may have had their effect, raise `HolderLost`.
     Every call may raise `HolderLost`, `HolderStopped` and what is named with it.
     """
 
@@ -194,7 +196,8 @@ class HolderClient:
 
     async def stop(self, identity: ProcessIdentity, *, drain_timeout: float) -> None:
         """SIGTERM now, SIGKILL to it and all it started after `drain_timeout`: for a process without sockets, a
-        candidate that no user ever reached, or a module that is to be absent. Returns at once. Raises UnknownProcess."""
+        candidate that no user ever reached, or a module that is to be absent. Returns at once. Raises
+        UnknownProcess."""
         await self._call("stop", identity=str(identity), drainTimeout=drain_timeout)
 
     async def shutdown(self, *, drain_timeout: float) -> None:
@@ -228,7 +231,13 @@ class HolderClient:
             except TimeoutError:
                 raise HolderLost("no holder answers") from None
         assert self._link is not None
-        return await self._link.call(call, arguments)
+        try:
+            return await self._link.call(call, arguments)
+        except HolderLost:
+            if call in _ONCE or self._closed:
+                raise
+        self._connected.clear()
+        return await self._call(call, **arguments)
 
     async def _connect(self) -> None:
         """Until a holder answers and has the listeners. Raises HolderLost at the end of the timeout."""

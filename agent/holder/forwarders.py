@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 import signal as signals
 import socket
-import traceback
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +121,7 @@ def _become_forwarder(listener: socket.socket, port: int, key: str) -> None:
         identity.name_this_process(f"hotswap-forwarder {key} to port {port}")
         forwarder.run(socket.socket(fileno=own), port)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
         os._exit(1)
     os._exit(0)
 
@@ -133,7 +132,7 @@ def free_port() -> int:
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     highest = max(first - 1, _LOWEST_PORT + 1000)
     for _ in range(_ATTEMPTS):
-        port = random.randint(_LOWEST_PORT, highest)
+        port = _LOWEST_PORT + int.from_bytes(os.urandom(4)) % (highest - _LOWEST_PORT)
         with socket.socket() as sock:
             try:
                 sock.bind(("0.0.0.0", port))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import select
+import sys
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 
@@ -126,4 +126,4 @@ def _survive(call: Callable[[], None]) -> None:
     try:
         call()
     except Exception:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
+import gc
 import os
 import resource
 import sys
@@ -37,6 +37,7 @@ def run(folder: Path) -> int:
         return 0
     identity.name_this_process(f"hotswap-holder --folder {folder}")
     open_files = _raise_file_limit()
+    gc.freeze()  # the collector would touch, and so copy, every page shared with the process we were forked from
     loop = Loop()
     listener = wire.new_socket()
     wire.bind(listener, folder)
@@ -74,13 +75,17 @@ def _raise_file_limit() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="hotswap-holder", description="Keeps the listening sockets and the modules.")
-    parser.add_argument("--folder", type=Path, required=True, help="where its socket is")
-    parser.add_argument("--detach", action="store_true", help="return at once, serve in a child")
-    options = parser.parse_args(arguments)
-    if not options.folder.is_dir():
-        print(f"there is no folder {options.folder}", file=sys.stderr)
+    """`--folder F`, and `--detach` to return at once and serve in a child. Parsed by hand: argparse would stay in the
+    memory of every holder."""
+    detach = "--detach" in arguments
+    rest = [argument for argument in arguments if argument != "--detach"]
+    if len(rest) != 2 or rest[0] != "--folder":
+        print("usage: python -m agent.holder --folder FOLDER [--detach]", file=sys.stderr)
         return 2
-    if options.detach and os.fork():
+    folder = Path(rest[1])
+    if not folder.is_dir():
+        print(f"there is no folder {folder}", file=sys.stderr)
+        return 2
+    if detach and os.fork():
         return 0
-    return run(options.folder)
+    return run(folder)

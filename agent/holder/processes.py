@@ -85,8 +85,8 @@ class Processes:
         self, spec: ProcessSpec, its: Marker, sockets: Sequence[int], bounds: Bounds, account: shim.Account | None,
         done: Callable[[Process | StartFailed], None],
     ) -> Process:  # fmt: skip
-        """Forks; the process counts as running at once, `done` is called after its exec or its failure (then it has left
-        the table). Raises StartFailed when it cannot even fork."""
+        """Forks; the process counts as running at once, `done` is called after its exec or its failure (it has left the
+        table then). Raises StartFailed when it cannot even fork."""
         try:
             pid, pipe = shim.fork(spec, its, sockets, bounds, account, self._open_files)
         except OSError as error:

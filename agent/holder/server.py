@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal as signals
-import traceback
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -164,7 +164,7 @@ class Server:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             answer(BadRequest(f"{message.get('call')}: {error!r}"))
         except Exception as error:  # a defect of ours: the agent hears of it, the holder goes on
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
             answer(HolderError(f"{message.get('call')}: {error!r}"))
 
     def _call(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Sequence
 from socket import socket
 
@@ -48,7 +47,7 @@ class Starts:
             self._addresses.prove(listeners)
         held = [(listeners, side, self._listener(listeners, side)) for listeners, side in places]
         port, forwarder = self._forward(spec, held)
-        start = uuid.uuid4().hex
+        start = os.urandom(16).hex()
         bounds = limits.bounds(f"hotswap-{start}", spec.limits)
         marker = Marker(
             self._folder, start, 0, spec.name, spec.tag,
