@@ -230,13 +230,15 @@ class HolderClient:
                 await asyncio.wait_for(self._connected.wait(), self._timeout)
             except TimeoutError:
                 raise HolderLost("no holder answers") from None
-        assert self._link is not None
+        link = self._link
+        assert link is not None
         try:
-            return await self._link.call(call, arguments)
+            return await link.call(call, arguments)
         except HolderLost:
             if call in _ONCE or self._closed:
                 raise
-        self._connected.clear()
+        if self._link is link:
+            self._connected.clear()
         return await self._call(call, **arguments)
 
     async def _connect(self) -> None:
@@ -259,13 +261,21 @@ class HolderClient:
             except (FileNotFoundError, ConnectionRefusedError):
                 link.close()
                 if loop.time() >= start_at:
-                    await self._start(self._folder)
                     start_at = loop.time() + _START_AGAIN_SECONDS
+                    why = await self._try_to_start()
             except (OSError, HolderLost, TimeoutError) as error:
                 link.close()
                 why = str(error) or type(error).__name__
             await asyncio.sleep(_RETRY_SECONDS)
         raise HolderLost(f"no holder answers in {self._folder}: {why}")
+
+    async def _try_to_start(self) -> str:
+        """Why there is none yet."""
+        try:
+            await self._start(self._folder)
+        except (OSError, HolderLost) as error:
+            return str(error)
+        return "it does not answer"
 
     def _lost(self, link: Link) -> None:
         if link is not self._link:
