@@ -83,7 +83,7 @@ class Addresses:
         return before if before.repaired else self.prove(listeners)
 
     def prove(self, listeners: Listeners) -> Proof:
-        proof = listeners.prove()
+        proof = listeners.prove(served=self._phase(listeners.key, listeners.active) is SidePhase.OCCUPIED)
         if proof.repaired:
             print(f"{listeners.key}: {proof.detail}", flush=True)
             self._announce(ListenerRepaired(listeners.key, None, None, False, proof.detail))

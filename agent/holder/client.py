@@ -223,23 +223,27 @@ class HolderClient:
             raise UnknownKey(f"no address was made for {key!r}") from None
 
     async def _call(self, call: str, **arguments: Any) -> Any:
-        if not self._connected.is_set():
-            if self._closed:
-                raise HolderStopped("the client is closed")
+        while True:
+            link = await self._live_link()
             try:
-                await asyncio.wait_for(self._connected.wait(), self._timeout)
-            except TimeoutError:
-                raise HolderLost("no holder answers") from None
-        link = self._link
-        assert link is not None
+                return await link.call(call, arguments)
+            except HolderLost:
+                if call in _ONCE or self._closed:
+                    raise
+            link.close()
+
+    async def _live_link(self) -> Link:
+        """Raises HolderStopped when the client is closed, HolderLost when nothing answers for the timeout."""
+        if self._link is not None and self._link.is_open:
+            return self._link
+        if self._closed:
+            raise HolderStopped("the client is closed")
         try:
-            return await link.call(call, arguments)
-        except HolderLost:
-            if call in _ONCE or self._closed:
-                raise
-        if self._link is link:
-            self._connected.clear()
-        return await self._call(call, **arguments)
+            await asyncio.wait_for(self._connected.wait(), self._timeout)
+        except TimeoutError:
+            raise HolderLost("no holder answers") from None
+        assert self._link is not None
+        return self._link
 
     async def _connect(self) -> None:
         """Until a holder answers and has the listeners. Raises HolderLost at the end of the timeout."""
@@ -255,9 +259,10 @@ class HolderClient:
                     for snapshot, fds in self._listeners.values():
                         await link.call("restore", {"snapshot": snapshot}, fds)
                     await link.call("begin", {})
-                self._link, self._holder = link, ProcessIdentity.parse(hello["hello"])
-                self._connected.set()
-                return
+                if link.is_open:
+                    self._link, self._holder = link, ProcessIdentity.parse(hello["hello"])
+                    self._connected.set()
+                    return
             except (FileNotFoundError, ConnectionRefusedError):
                 link.close()
                 if loop.time() >= start_at:
@@ -295,7 +300,7 @@ class HolderClient:
                 return
 
     def _received(self, message: dict[str, Any], fds: list[int]) -> None:
-        """What is no answer to a call."""
+        """What is no answer to a call, from the link that is or is about to be the current one."""
         if "listeners" in message:
             self._keep(message["listeners"]["key"], message["listeners"], fds)
             return

@@ -74,8 +74,12 @@ class Link:
             if self._sock is sock:
                 loop.remove_writer(sock)
 
+    @property
+    def is_open(self) -> bool:
+        return self._sock is not None
+
     def close(self) -> None:
-        """Calls under way raise HolderLost."""
+        """Calls under way raise HolderLost, and `lost` is called."""
         if self._sock is None:
             return
         loop = asyncio.get_running_loop()
@@ -87,6 +91,7 @@ class Link:
             if not answer.done():
                 answer.set_exception(HolderLost("the holder has gone"))
                 answer.exception()  # nobody may be waiting for it any more
+        self._lost(self)
 
     def _ready(self) -> None:
         while self._sock is not None:
@@ -98,7 +103,6 @@ class Link:
                 packet = None
             if packet is None:
                 self.close()
-                self._lost(self)
                 return
             self._take(*packet)
 

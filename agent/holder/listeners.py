@@ -164,11 +164,12 @@ class Listeners:
     def ask_user_path(self) -> int | None:
         return sockets.ask(None if self._route else (steering.USER_HOST, 0), self.target)
 
-    def prove(self) -> Proof:
-        """Asks both paths who answers and puts right what differs."""
+    def prove(self, *, served: bool) -> Proof:
+        """Asks both paths who answers and puts right what differs. The users' path only where the active side is
+        `served`: our connection would stay in its queue."""
         repaired = ""
         for _ in range(_ATTEMPTS):
-            idle, active = self.ask_probe_path(), self.ask_user_path()
+            idle, active = self.ask_probe_path(), self.ask_user_path() if served else self.sides[self.active]
             right_idle, right_active = self.sides[self.active.other], self.sides[self.active]
             if idle in (None, right_idle) and active in (None, right_active):
                 silent = [name for name, number in (("idle", idle), ("active", active)) if number is None]
@@ -176,7 +177,7 @@ class Listeners:
                 return Proof(not silent, bool(repaired), repaired or silence)
             repaired = f"users came to listener {active}, not {right_active}; probes to {idle}, not {right_idle}"
             self.attach()
-            if self.ask_probe_path() != right_idle or self.ask_user_path() != right_active:
+            if self.ask_probe_path() != right_idle or (served and self.ask_user_path() != right_active):
                 self.discover()
         return Proof(False, True, repaired + "; still wrong")
 
