@@ -71,7 +71,7 @@ class Pass:
             yield chunk
 
     def inspection(self) -> Inspection:
-        """What was found, after the last entry. The manifest is read here, so that the archive's own faults come first."""
+        """What was found, after the last entry. The manifest is read now: the archive's own faults come first."""
         if self._manifest is None:
             raise ArchiveInvalid(self._no_manifest())
         return Inspection(
