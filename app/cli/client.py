@@ -16,7 +16,7 @@ import httpx
 
 from app.cli.authentication import Credentials
 from app.cli.configuration import API, Configuration
-from app.cli.errors import NotLoggedIn, Unreachable
+from app.cli.errors import NotLoggedIn, Silence, Unreachable
 from app.cli.problems import refusal
 
 CONNECT_LIMIT = 5.0  # seconds
@@ -187,7 +187,7 @@ def _told(url: str) -> Iterator[None]:
     except httpx.ConnectTimeout:
         raise Unreachable(f"{url} does not answer: no connection within {CONNECT_LIMIT:g} s") from None
     except httpx.TimeoutException:
-        raise Unreachable(f"{url} took too long to answer: try again, or look at {url}/health/ready") from None
+        raise Silence(f"{url} took too long to answer: try again, or look at {url}/health/ready") from None
     except httpx.ConnectError as error:
         raise Unreachable(_no_connection(url, str(error))) from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):

@@ -1,11 +1,12 @@
 """Which server, as whom, and how to answer: flags, then HOTSWAP_*, then ~/.config/hotswap/config.toml.
 
-Last come what `hotswap login` remembers and, for the person who just typed `hotswap up`, what the local stack leaves in
-its data folder (`client.toml`, the development key).
+Last come what `hotswap login` remembers and, for the person who just typed `hotswap up`, what the local stack has in its
+data folder: its URL while it runs (`run/stack.json`), and the development key.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from app.cli.sessions import SessionFile
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA_DIR = Path(__file__).resolve().parents[2] / "var" / "local"  # as `hotswap up` has it
-CLIENT_FILE = "client.toml"
+STACK_FILE = Path("run", "stack.json")
 DEVELOPMENT_KEY = Path("keys", "development.key")
 API = "/api/v1"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -76,7 +77,7 @@ def configure(flags: Flags, environment: Mapping[str, str]) -> Configuration:
     _refuse_unknown(file, path)
     sessions = SessionFile(path)
     data_dir = Path(environment.get("HOTSWAP_DATA_DIR") or _text(file, "data_dir", path) or DEFAULT_DATA_DIR)
-    stack_url = _text(_read(data_dir / CLIENT_FILE), "url", data_dir / CLIENT_FILE)
+    stack_url = _stack_url(data_dir)
     url = checked_url(
         flags.url
         or environment.get("HOTSWAP_URL")
@@ -117,11 +118,20 @@ def checked_url(url: str) -> str:
 def _development_key(data_dir: Path, url: str, stack_url: str | None) -> Path | None:
     """The local stack's key, when it is that stack that we talk to."""
     key = data_dir / DEVELOPMENT_KEY
-    same = urlsplit(url).hostname in _LOOPBACK and (stack_url is None or checked_url(stack_url) == url)
+    same = urlsplit(url).hostname in _LOOPBACK and (stack_url is None or stack_url == url)
     try:
         return key if same and key.is_file() else None
     except OSError:
         return None
+
+
+def _stack_url(data_dir: Path) -> str | None:
+    """Where the local stack's API is, while it runs; somebody else's stack, and what it left half written, are none."""
+    try:
+        url = json.loads((data_dir / STACK_FILE).read_text(encoding="utf-8"))["urls"]["api"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return url.rstrip("/").removesuffix(API) if isinstance(url, str) else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -129,11 +139,6 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except PermissionError:
-        # The data folder of somebody else's stack is none of ours.
-        if path.name == CLIENT_FILE:
-            return {}
-        raise UsageProblem(f"cannot read {path}: permission denied") from None
     except OSError as error:
         raise UsageProblem(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -46,6 +46,10 @@ class Unreachable(CliError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class Silence(Unreachable):
+    """Connected, and then nothing came within the time limit."""
+
+
 class NotLoggedIn(Unreachable):
     """No credentials, or none that are accepted."""
 
