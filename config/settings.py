@@ -111,6 +111,11 @@ class Settings(BaseModel):
     port: Port = 8000
     agent_host: str = "127.0.0.1"
     agent_port: Port = 8443
+    api_processes: Count = 2
+    api_threads: Count = 32
+    agent_threads: Count = 32
+    flower_port: Port = 5555
+    flower_password: SecretStr | None = None
 
     # Mutual TLS with agents: PEM files of the CA, of our certificate and of its key.
     tls_ca: Path

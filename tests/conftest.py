@@ -5,13 +5,11 @@
 """
 
 import ctypes
-import importlib.util
 import itertools
 import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +24,6 @@ from deploy.local.postgres import Postgres
 from deploy.local.valkey import Valkey
 
 START_LIMIT = 60.0
-MIGRATE = "app.infrastructure.db.migrate"
-ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count(1)
 _libc = ctypes.CDLL(None)
 
@@ -97,15 +93,12 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres: Postgres) -> str:
     """The name of a database with every migration applied, to be copied and never used itself."""
+    from app.infrastructure.db.migrate import upgrade  # unit tests need not wait for it
+
     name = "template_hotswap"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    if importlib.util.find_spec("app.infrastructure") and (ROOT / (MIGRATE.replace(".", "/") + ".py")).exists():
-        environment = {**os.environ, "HOTSWAP_DATABASE_URL": postgres.url(name), "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", MIGRATE]
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"migrations failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    upgrade(postgres.url(name).replace("postgresql://", "postgresql+psycopg://", 1))
     return name
 
 

@@ -1,4 +1,4 @@
-"""The API over HTTP: paths below /api/v1, a bearer token, time limits on every call, and answers that are errors as errors.
+"""The API over HTTP: paths below /api/v1, a bearer token, time limits on every call, and refusals as errors.
 
 What can be repeated without harm (GET, PUT with If-Match, a POST with an idempotency key) is tried again when the
 connection broke in the middle or the server asked for patience; a connection that is refused is told at once.
@@ -106,7 +106,7 @@ class Client:
         return self._authorized(send, _TRIES if may_repeat else 1)
 
     def upload(self, path: str, fields: Mapping[str, str], name: str, file: Any, limit: float) -> httpx.Response:
-        """A multipart POST that streams `file` (seekable, from its start) as `artifact`; `limit` seconds for the answer."""
+        """A multipart POST that streams `file` (seekable) as `artifact`; `limit` are the seconds for the answer."""
         timeout = httpx.Timeout(limit, connect=CONNECT_LIMIT)
 
         def send(token: str) -> httpx.Response:
@@ -193,7 +193,7 @@ def _told(url: str) -> Iterator[None]:
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise Unreachable(f"{url} is no usable URL of a server") from None
     except httpx.HTTPError as error:
-        raise Unreachable(f"the connection to {url} broke: {error or type(error).__name__}; try again") from None
+        raise Unreachable(f"the connection to {url} broke: {str(error) or type(error).__name__}; try again") from None
 
 
 def _no_connection(url: str, error: str) -> str:

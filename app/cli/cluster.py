@@ -60,8 +60,8 @@ def _shown(cluster: dict[str, Any], output: Output) -> Iterator[str]:
     ]
     yield from table(("NODE", "STATUS", "RUNS", "ENDPOINT"), rows, output.width())
     for route in cluster.get("routes") or ():
-        weights = ", ".join(f"{one_line(each.get('version'))} {each.get('percent')}%" for each in route.get("weights") or ())
-        yield f"route {one_line(route.get('moduleName'))}: {one_line(route.get('url'))} ({weights})"
+        weights = [f"{one_line(each.get('version'))} {each.get('percent')}%" for each in route.get("weights") or ()]
+        yield f"route {one_line(route.get('moduleName'))}: {one_line(route.get('url'))} ({', '.join(weights)})"
 
 
 def _endpoints(node: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Which server, as whom, and how to answer: flags, then HOTSWAP_*, then ~/.config/hotswap/config.toml.
 
-Last come what `hotswap login` remembers and, for the person who just typed `hotswap up`, what the local stack has in its
-data folder: its URL while it runs (`run/stack.json`), and the development key.
+Last come what `hotswap login` remembers and, for the person who just typed `hotswap up`, what the local stack has in
+its data folder: its URL while it runs (`run/stack.json`), and the development key.
 """
 
 from __future__ import annotations

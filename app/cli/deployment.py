@@ -15,7 +15,7 @@ from app.cli.deployment_events import event_of, told
 from app.cli.deployment_view import DeploymentView, NodeView, StageView, deployment_view, node_view
 from app.cli.durations import clock, wire_seconds
 from app.cli.following import CancelFlag, Follow, TimeoutOption, WaitFlag, WatchFlag, follow, follow_options
-from app.cli.invocation import Invocation, invocation
+from app.cli.invocation import invocation
 from app.cli.lazy import application
 from app.cli.output import Output, fields, one_line, table
 from app.cli.reporting import failures, tail, verdict

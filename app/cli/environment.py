@@ -66,7 +66,7 @@ def apply(
 
 @app.command()
 def edit(ctx: typer.Context, environment: Annotated[str, typer.Argument()], reason: Reason = None) -> None:
-    """Change the policy in your editor (VISUAL or EDITOR). Somebody else's change in the meantime is not overwritten."""
+    """Change the policy in your editor (VISUAL or EDITOR); a change made by others meanwhile is not overwritten."""
     run = invocation(ctx)
     response = run.client.request("GET", _path(environment))
     before = _yaml(response.json())

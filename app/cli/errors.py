@@ -9,7 +9,7 @@ from app.cli.exit_codes import ExitCode
 
 
 class CliError(Exception):
-    """`fields` are bad fields with what is wrong with each; `problem` is the server's own answer, where there is one."""
+    """`fields`: bad fields with what is wrong with each; `problem`: the server's own answer, where there is one."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
 
@@ -28,7 +28,7 @@ class CliError(Exception):
 
     def to_json(self) -> dict[str, Any]:
         """For `--output json`: the server's problem as it came, else its shape made of what is known."""
-        body = dict(self.problem) if self.problem else {"detail": str(self), "error": str(self)}
+        body: dict[str, Any] = dict(self.problem) if self.problem else {"detail": str(self), "error": str(self)}
         if self.fields and "errors" not in body:
             body["errors"] = self.fields
         return {**body, "exitCode": int(self.exit_code)}

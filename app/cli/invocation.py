@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ class Invocation:
     """Travels as `obj` of the context. `connect` makes the client; tests give their own."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    flags: Flags = Flags()
+    flags: Flags = field(default_factory=Flags)
     connect: Callable[[Configuration], Client] | None = None
 
     @cached_property
@@ -77,12 +77,16 @@ def _take_output(ctx: typer.Context, value: OutputFormat | None) -> OutputFormat
 
 
 def _flags(
-    output: OutputFormat | None = typer.Option(
-        None, "--output", "-o", help="How to answer.", callback=_take_output, expose_value=False, case_sensitive=False
-    ),
-    url: str | None = typer.Option(
-        None, "--url", help="The server [env: HOTSWAP_URL].", callback=_take_url, expose_value=False
-    ),
+    output: Annotated[
+        OutputFormat | None,
+        typer.Option(
+            "--output", "-o", help="How to answer.", callback=_take_output, expose_value=False, case_sensitive=False
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="The server [env: HOTSWAP_URL].", callback=_take_url, expose_value=False),
+    ] = None,
 ) -> None:
     """Not a command: its options are those that every command has."""
 

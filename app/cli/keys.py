@@ -70,10 +70,8 @@ def list_keys(ctx: typer.Context) -> None:
     """The keys that are trusted, and where."""
     run = invocation(ctx)
     keys = list(run.client.pages("/keys"))
-    rows = [
-        (key.get("keyId"), key.get("name"), key.get("environment") or "(all)", key.get("createdBy"), key.get("createdAt"))
-        for key in keys
-    ]
+    names = ("keyId", "name", "environment", "createdBy", "createdAt")
+    rows = [[key.get(name) or ("(all)" if name == "environment" else None) for name in names] for key in keys]
     run.output.result(keys, table(("KEY", "NAME", "ENVIRONMENT", "BY", "SINCE"), rows, run.output.width()))
 
 

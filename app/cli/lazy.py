@@ -89,7 +89,7 @@ def lazy_group(entries: tuple[Entry, ...], prepare: Callable[[Command], None]) -
     class LazyGroup(TyperGroup):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**{**settings, "commands": {}})
-            self.commands = lazy
+            self.commands: MutableMapping[str, Any] = lazy
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(lazy.entries)

@@ -29,7 +29,7 @@ def deployment_id(client: Client, given: str) -> str:
     if is_id(wanted):
         return wanted
     if len(wanted) < _SHORTEST or not _HEX.fullmatch(wanted):
-        raise UsageProblem(f"{given!r} is no deployment's id: give it whole, or at least its first {_SHORTEST} characters")
+        raise UsageProblem(f"{given!r} is no deployment's id: give its first {_SHORTEST} characters at least")
     found: list[str] = []
     for summary in client.pages("/deployments", most=_MOST):
         identity = str(summary.get("executionId", ""))

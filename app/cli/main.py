@@ -1,13 +1,35 @@
-"""`hotswap`: the command's entry."""
+"""The `hotswap` command: only the composition. A command's module is imported when that command is asked for."""
 
 from __future__ import annotations
 
+from app.cli.lazy import Entry
 from app.cli.program import run
+
+# In the order of the help.
+COMMANDS = (
+    Entry("up", "app.cli.up:app", "Run the whole stack on this machine."),
+    Entry("doctor", "app.cli.doctor:app", "What this machine lacks, and what to do."),
+    Entry("init", "app.cli.init:init", "A module to start from, in a new folder."),
+    Entry("lint", "app.cli.lint:lint", "Check a module's hotswap.yaml, without a server."),
+    Entry("login", "app.cli.login:login", "Log in, and stay logged in."),
+    Entry("logout", "app.cli.login:logout", "Forget the login, here and on the server."),
+    Entry("whoami", "app.cli.login:whoami", "As whom the server knows you."),
+    Entry("keys", "app.cli.keys:app", "Publishers' keys: generate, trust, list."),
+    Entry("release", "app.cli.release:app", "Releases of a module: publish, list."),
+    Entry("deploy", "app.cli.deploy:deploy", "Bring a release to an environment."),
+    Entry("rollback", "app.cli.deploy:rollback", "Bring back what ran before."),
+    Entry("status", "app.cli.status:status", "What runs where."),
+    Entry("deployment", "app.cli.deployment:app", "Deployments: list, show, watch, cancel, pause, ..."),
+    Entry("node", "app.cli.node:app", "Nodes: list, show, log, drain, undrain, remove."),
+    Entry("cluster", "app.cli.cluster:app", "The nodes of one environment and what they run."),
+    Entry("environment", "app.cli.environment:app", "Environments and their policies: show, edit, apply."),
+    Entry("completion", "app.cli.completion:completion", "Shell completion for bash, zsh or fish."),
+)
 
 
 def main() -> None:
-    """Run the command line of this process and exit with its code."""
-    raise SystemExit(int(run()))
+    """The console script."""
+    raise SystemExit(int(run(COMMANDS)))
 
 
 if __name__ == "__main__":

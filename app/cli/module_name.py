@@ -30,7 +30,7 @@ def in_folder(folder: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAXIMUM_MANIFEST_BYTES + 1)
     except FileNotFoundError:
-        raise UsageProblem(f"{folder} has no {MANIFEST_NAME}: `hotswap init DIR` makes a module to start from") from None
+        raise UsageProblem(f"{folder} has no {MANIFEST_NAME}: `hotswap init DIR` makes a module") from None
     except OSError as error:
         raise UsageProblem(f"cannot read {path}: {error.strerror}") from None
     return _named(content, str(path))

@@ -107,8 +107,8 @@ def remove(
 
 def releases(node: dict[str, Any]) -> str:
     """`payment-processor 1.1.0, site 2.0.0`."""
-    found = [f"{one_line(each.get('moduleName'))} {one_line(each.get('version'))}" for each in node.get("releases") or ()]
-    return ", ".join(found)
+    found = [(one_line(each.get("moduleName")), one_line(each.get("version"))) for each in node.get("releases") or ()]
+    return ", ".join(f"{module} {version}" for module, version in found)
 
 
 def _steer(ctx: typer.Context, node: str, action: str) -> None:
@@ -165,10 +165,12 @@ def _shown(node: dict[str, Any], output: Output) -> Iterator[str]:
     ]
     yield from fields(pairs)
     for title, key in (("RUNS", "releases"), ("STANDS BY", "standby")):
-        rows = [
-            (each.get("moduleName"), each.get("version"), output.status(each.get("status")), each.get("endpoint") or " ")
-            for each in node.get(key) or ()
-        ]
+        rows = [_release(each, output) for each in node.get(key) or ()]
         if rows:
             yield ""
             yield from table((title, "VERSION", "STATUS", "ENDPOINT"), rows, output.width())
+
+
+def _release(release: dict[str, Any], output: Output) -> tuple[object, ...]:
+    status = output.status(release.get("status"))
+    return release.get("moduleName"), release.get("version"), status, release.get("endpoint") or " "

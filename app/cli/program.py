@@ -1,4 +1,4 @@
-"""The `hotswap` command put together. `run` is what the console script and `python -m` call."""
+"""How a `hotswap` command line is run: common options, and every end as an exit code."""
 
 from __future__ import annotations
 
@@ -15,24 +15,6 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation, common_options
 from app.cli.lazy import Command, Entry, application, lazy_group
 
-COMMANDS = (
-    Entry("init", "app.cli.init:init", "A module to start from, in a new folder."),
-    Entry("lint", "app.cli.lint:lint", "Check a module's hotswap.yaml, without a server."),
-    Entry("login", "app.cli.login:login", "Log in, and stay logged in."),
-    Entry("logout", "app.cli.login:logout", "Forget the login, here and on the server."),
-    Entry("whoami", "app.cli.login:whoami", "As whom the server knows you."),
-    Entry("keys", "app.cli.keys:app", "Publishers' keys: generate, trust, list."),
-    Entry("release", "app.cli.release:app", "Releases of a module: publish, list."),
-    Entry("deploy", "app.cli.deploy:deploy", "Bring a release to an environment."),
-    Entry("rollback", "app.cli.deploy:rollback", "Bring back what ran before."),
-    Entry("status", "app.cli.status:status", "What runs where."),
-    Entry("deployment", "app.cli.deployment:app", "Deployments: list, show, watch, cancel, pause, ..."),
-    Entry("node", "app.cli.node:app", "Nodes: list, show, log, drain, undrain, remove."),
-    Entry("cluster", "app.cli.cluster:app", "The nodes of one environment and what they run."),
-    Entry("environment", "app.cli.environment:app", "Environments and their policies: show, edit, apply."),
-    Entry("completion", "app.cli.completion:completion", "Shell completion for bash, zsh or fish."),
-)
-
 
 def prepare(command: Command) -> None:
     """Give a command, and those below it, the options that all have. `init` and the like ignore them."""
@@ -44,14 +26,14 @@ def prepare(command: Command) -> None:
             prepare(below)
 
 
-def program(commands: tuple[Entry, ...] = COMMANDS) -> typer.Typer:
+def program(commands: tuple[Entry, ...]) -> typer.Typer:
     """The whole command line over these commands."""
     app = application(cls=lazy_group(commands, prepare), name="hotswap")
     app.callback()(_root)
     return app
 
 
-def run(commands: tuple[Entry, ...] = COMMANDS, arguments: Sequence[str] | None = None) -> int:
+def run(commands: tuple[Entry, ...], arguments: Sequence[str] | None = None) -> int:
     """Run a command line (default: the process's) and return its exit code. Nothing escapes as a traceback."""
     invocation = Invocation()
     try:

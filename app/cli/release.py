@@ -57,7 +57,7 @@ def publish(
     text = f"{new} {one_line(release.get('moduleName'))} {one_line(release.get('version'))}"
     told_digest = one_line(release.get("digest"))
     run.output.result(release, [f"{text} ({shown_size(size)}, {told_digest}, signed by {fields['keyId']})"])
-    run.output.say(f"Deploy it with: hotswap deploy {release.get('moduleName')} {release.get('version')} --to ENVIRONMENT")
+    run.output.say(f"Deploy it with: hotswap deploy {name} {one_line(release.get('version'))} --to ENVIRONMENT")
 
 
 @app.command("list")

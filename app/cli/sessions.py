@@ -150,5 +150,5 @@ def _session(value: object) -> Session | None:
 
 
 def _quoted(text: str) -> str:
-    """A TOML basic string: JSON's escapes are among TOML's, but for the surrogate pairs that ASCII output would need."""
+    """A TOML basic string: JSON's escapes are TOML's too, but for the surrogate pairs that ASCII output would need."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

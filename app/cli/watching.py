@@ -32,7 +32,7 @@ _LAST_EVENTS = 3.0  # after the end is known
 
 @dataclass(frozen=True, slots=True)
 class WatchLimits:
-    """`timeout` in seconds; `until_a_person` ends the watch when the deployment waits for one; `after` an event number."""
+    """`timeout` is in seconds; `until_a_person`: end when the deployment waits for one; `after`: an event's number."""
 
     timeout: float | None = None
     until_a_person: bool = False

@@ -87,6 +87,7 @@ class StageStatus(StrEnum):
 
 class WaitingKind(StrEnum):
     LANE = "lane"
+    DATE = "date"
     NODES = "nodes"
     PAUSED = "paused"
     BACKOFF = "backoff"

@@ -46,9 +46,9 @@ def desired(state: Deployment, status: DeploymentStatus) -> dict[UUID, Version |
     for operation in state.operations:
         if operation.direction is Direction.BACK:
             continue
-        if status is DeploymentStatus.SUCCEEDED:
-            wanted[operation.node_id] = state.release
-        elif state.course is Course.SETTLE and operation.status is OperationStatus.SUCCEEDED:
+        if status is DeploymentStatus.SUCCEEDED or (
+            state.course is Course.SETTLE and operation.status is OperationStatus.SUCCEEDED
+        ):
             wanted[operation.node_id] = operation.target
         else:
             wanted[operation.node_id] = operation.before

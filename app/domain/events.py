@@ -23,13 +23,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeFact:
-    """A node as it is known at this moment. `desired` is what was decided for it and this module before."""
+    """A node as it is known at this moment. `desired` is what was decided for it and this module before, `wanted`
+    what this deployment wants there: its release, or, when it goes back or repairs, what each node is to run again."""
 
     node_id: UUID
     name: str
     available: bool
     active: Version | None
     desired: Version | None
+    wanted: Version | None
     drained: bool = False
     why: str | None = None
 
@@ -70,10 +72,19 @@ class LaneBusy:
 
 
 @dataclass(frozen=True, slots=True)
-class Overtaken:
-    """A newer deployment of the lane makes this one pointless; `by` is its id."""
+class DateAhead:
+    """The Deploy stage may not begin before `until`."""
 
-    by: UUID
+    stage_id: UUID
+    attempt: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A newer deployment of the lane makes this one pointless; `by` is its id where it is known."""
+
+    by: UUID | None
     text: str
 
 
@@ -159,6 +170,7 @@ Event = (
     StageReported
     | LaneOffered
     | LaneBusy
+    | DateAhead
     | Overtaken
     | OperationReported
     | ClaimEnded

@@ -35,6 +35,7 @@ from app.domain.events import (
     ClaimEnded,
     Command,
     CountStale,
+    DateAhead,
     Event,
     LaneBusy,
     LaneOffered,
@@ -118,6 +119,8 @@ def decide(state: Deployment, event: Event, now: datetime, new_id: Callable[[], 
             _lane_offered(turn, event)
         case LaneBusy():
             _lane_busy(turn, event)
+        case DateAhead():
+            _date_ahead(turn, event)
         case OperationReported():
             _operation_reported(turn, event)
         case ClaimEnded():
@@ -207,7 +210,7 @@ def _lane_offered(turn: Turn, event: LaneOffered) -> None:
     if waits:
         turn.hold_stage(stage, WaitingKind.NODES, turn.now + ASK_NODES_AGAIN, waits)
         return
-    if turn.state.status is DeploymentStatus.QUEUED:
+    if turn.state.status in (DeploymentStatus.QUEUED, DeploymentStatus.SCHEDULED):
         turn.set_status(DeploymentStatus.RUNNING)
     refusal = rollout.begin(turn, event)
     if refusal:
@@ -219,6 +222,14 @@ def _lane_busy(turn: Turn, event: LaneBusy) -> None:
     if stage is not None:
         turn.hold_stage(stage, WaitingKind.LANE, event.retry_at, event.text)
         turn.set_status(DeploymentStatus.QUEUED, event.text)
+
+
+def _date_ahead(turn: Turn, event: DateAhead) -> None:
+    stage = _held_stage(turn, event.stage_id, event.attempt)
+    if stage is not None:
+        text = f"not before {event.until:%Y-%m-%d %H:%M:%S} UTC"
+        turn.hold_stage(stage, WaitingKind.DATE, event.until, text)
+        turn.set_status(DeploymentStatus.SCHEDULED, text)
 
 
 # --- node operations --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What people may ask of a deployment under way. What the state forbids is a Conflict that names the states that allow it."""
+"""What people may ask of a deployment under way. What the state forbids is a Conflict, naming the states that allow it."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from app.domain.deployment import (
     OperationStatus,
     StageKind,
     StageStatus,
+    Version,
 )
 from app.domain.events import GrantLane, LaneOffered, NodeFact
 from app.domain.policy import OnNodeLost, UnavailableNodes
@@ -41,7 +42,7 @@ def begin(turn: Turn, offer: LaneOffered) -> str | None:
     turn.commands.append(GrantLane())
     turn.state = replace(turn.state, granted=True)
     ready = [node for node in offer.nodes if node.available and not node.drained]
-    changing = [node for node in ready if turn.state.force or _digest(node) != turn.state.release.digest]
+    changing = [node for node in ready if turn.state.force or not _up_to_date(node)]
     planned = strategies.waves(turn.state.strategy, [node.node_id for node in changing], turn.state.policy)
     by_id = {node.node_id: node for node in changing}
     for index, wave in enumerate(planned):
@@ -103,8 +104,17 @@ def _nothing_to_change(offer: LaneOffered) -> str:
     return "nothing to change on the nodes that are available"
 
 
-def _digest(node: NodeFact) -> str | None:
-    return node.active.digest if node.active else None
+def _digest(version: Version | None) -> str | None:
+    return version.digest if version else None
+
+
+def _up_to_date(node: NodeFact) -> bool:
+    return _digest(node.active) == _digest(node.wanted)
+
+
+def _missed(operation: NodeOperation) -> bool:
+    """Whether a node was passed over although it does not run what is wanted there."""
+    return operation.status is OperationStatus.SKIPPED and operation.active != _digest(operation.target)
 
 
 def _operation(turn: Turn, node: NodeFact, wave: int, status: OperationStatus) -> NodeOperation:
@@ -116,8 +126,8 @@ def _operation(turn: Turn, node: NodeFact, wave: int, status: OperationStatus) -
         direction=Direction.FORWARD,
         status=status,
         before=node.desired if node.desired is not None else node.active,
-        target=turn.state.release,
-        active=_digest(node),
+        target=node.wanted,
+        active=_digest(node.active),
     )
 
 
@@ -201,7 +211,7 @@ def _room(state: Deployment) -> int:
         out = sum(
             operation.status.in_flight
             or operation.status in (OperationStatus.FAILED, OperationStatus.LOST)
-            or (operation.status is OperationStatus.SKIPPED and operation.active != state.release.digest)
+            or _missed(operation)
             for operation in latest.values()
         )
         room = min(room, len(latest) - out - minimum.of(len(latest)))
@@ -216,8 +226,7 @@ def _end_forward(turn: Turn) -> None:
     named = [
         f"{operation.node_name}: {operation.error or operation.status.value.lower()}"
         for operation in latest
-        if operation.status in (OperationStatus.FAILED, OperationStatus.LOST)
-        or (operation.status is OperationStatus.SKIPPED and operation.active != state.release.digest)
+        if operation.status in (OperationStatus.FAILED, OperationStatus.LOST) or _missed(operation)
     ]
     stage = state.stage(StageKind.DEPLOY)
     parts = [part for part in (stage.message, "without " + "; ".join(named) if named else None) if part]
@@ -240,13 +249,13 @@ def join(turn: Turn, node: NodeFact) -> None:
     if latest is not None and latest.status is OperationStatus.LOST:
         turn.resolve_operation(latest, None)
         return
-    joins = latest is None or (latest.status is OperationStatus.SKIPPED and latest.active != state.release.digest)
+    joins = latest is None or _missed(latest)
     rolling_out = state.course is Course.FORWARD and state.stage(StageKind.DEPLOY).status is StageStatus.RUNNING
     if not joins or not rolling_out or not node.available or node.drained:
         return
     waves = [operation.wave for operation in state.forward() if operation.status.open]
     wave = max(waves, default=max((operation.wave for operation in state.forward()), default=0))
-    if _digest(node) == state.release.digest and not state.force:
+    if _up_to_date(node) and not state.force:
         operation = replace(_operation(turn, node, wave, OperationStatus.SKIPPED), error="already runs it")
     else:
         operation = _operation(turn, node, wave, OperationStatus.PENDING)

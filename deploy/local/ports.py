@@ -1,7 +1,9 @@
-"""Ports on the loopback interface."""
+"""Ports on the loopback interface, kept over restarts so that what was configured with one goes on working."""
 
+import json
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 
@@ -27,3 +29,17 @@ def is_free(port: int, address: str = LOOPBACK) -> bool:
     return True
 
 
+def kept_ports(file: Path, names: list[str]) -> dict[str, int]:
+    """A port for each name: the one of last time where it is still free, else a free one, kept in `file`."""
+    try:
+        known = {str(name): int(port) for name, port in json.loads(file.read_text()).items()}
+    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+        known = {}
+    chosen: dict[str, int] = {}
+    for name, fresh in zip(names, free_ports(len(names)), strict=True):
+        port = known.get(name, 0)
+        chosen[name] = port if 0 < port < 65536 and port not in chosen.values() and is_free(port) else fresh
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(chosen))
+    new.rename(file)
+    return chosen

@@ -19,6 +19,7 @@ from deploy.local.identity import Identity, unprivileged
 from deploy.local.ports import LOOPBACK
 
 SUPERUSER = "hotswap"
+DATABASE = "hotswap"
 _INITIALISED = "hotswap_initialised"
 
 
@@ -44,7 +45,7 @@ class Postgres:
     durable: bool = True
     max_connections: int = 200
 
-    def url(self, database: str = "hotswap") -> str:
+    def url(self, database: str = DATABASE) -> str:
         """A libpq URL of `database`."""
         return f"postgresql://{SUPERUSER}:{quote(self.password)}@{LOOPBACK}:{self.port}/{database}"
 
@@ -69,8 +70,27 @@ class Postgres:
         if not (self.folder / _INITIALISED).exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             self._initdb()
+        self._check_version()
         (self.folder / "postgresql.auto.conf").write_text(self._settings())
         self.identity().give(self.folder)
+
+    def clear_stale_lock(self) -> None:
+        """Remove a postmaster.pid whose process is no server over this folder.
+
+        PostgreSQL itself looks only whether its pid is in use, and after a reboot that may be anybody's.
+        """
+        lock = self.folder / "postmaster.pid"
+        try:
+            pid = int(lock.read_text().split("\n", 1)[0])
+        except (FileNotFoundError, ValueError):
+            return
+        try:
+            # A postmaster works in its data folder.
+            if Path(f"/proc/{pid}/cwd").resolve() == self.folder.resolve():
+                return
+        except OSError:
+            pass  # it has ended, or it is another user's and so not ours
+        lock.unlink(missing_ok=True)
 
     def _initdb(self) -> None:
         identity = self.identity()
@@ -89,13 +109,28 @@ class Postgres:
                 *("--builtin-locale", "C.UTF-8", "--locale", "C", "--no-instructions"),
                 *(() if self.durable else ("--no-sync",)),
             ]
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment(), cwd="/"
-            )
-        if done.returncode != 0:
-            raise PostgresError(f"initdb failed: {' '.join((done.stderr or done.stdout).split())[-400:]}")
+            self._run(command)
+        # Before the cluster has its name: once it is there, so is the database.
+        create = [*identity.prefix, str(program("postgres")), "--single", "-D", str(making), "postgres"]
+        self._run(create, f"CREATE DATABASE {DATABASE}\n")
         (making / _INITIALISED).write_text("")
         making.rename(self.folder)
+
+    def _run(self, command: list[str], said: str = "") -> None:
+        done = subprocess.run(command, input=said, capture_output=True, text=True, env=self.environment(), cwd="/")
+        if done.returncode != 0 or "ERROR:" in done.stderr:
+            words = " ".join((done.stderr or done.stdout).split())[-400:]
+            raise PostgresError(f"the database could not be made below {self.folder.parent}: {words}")
+
+    def _check_version(self) -> None:
+        made_by = (self.folder / "PG_VERSION").read_text().strip()
+        told = subprocess.run([str(program("postgres")), "--version"], capture_output=True, text=True).stdout
+        ours = told.split()[-1].split(".")[0] if told.split() else "?"
+        if made_by != ours:
+            raise PostgresError(
+                f"{self.folder} was made by PostgreSQL {made_by}, installed is {ours}: dump it with the old one, "
+                "or start with a new --data-dir"
+            )
 
     def _settings(self) -> str:
         settings = {

@@ -49,6 +49,7 @@ class Deployment(Owned, Base):
     description: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     trace_id: Mapped[str] = mapped_column(Text)
+    not_before: Mapped[datetime | None]
     place: Mapped[int] = mapped_column(BigInteger)
     course: Mapped[str] = mapped_column(Text, server_default="forward")
     ending: Mapped[str | None] = mapped_column(Text)
@@ -143,7 +144,10 @@ class DeploymentEvent(Base):
 
 
 class Lane(Base):
-    """The right to change one (tenant, module, environment). Locked after the deployment's row, never before it."""
+    """The right to change one (tenant, module, environment). Locked after the deployment's row, never before it.
+
+    `last_place` is the place of the newest submission, `granted_place` the highest that ever held the lane.
+    """
 
     __tablename__ = "lanes"
     module_id: Mapped[UUID] = mapped_column(ForeignKey("modules.id"), primary_key=True)
@@ -153,6 +157,7 @@ class Lane(Base):
     fencing_token: Mapped[int | None] = mapped_column(BigInteger)
     granted_at: Mapped[datetime | None]
     last_place: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    granted_place: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class IdempotencyKey(Base):

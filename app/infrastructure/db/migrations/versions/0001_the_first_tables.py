@@ -136,6 +136,7 @@ def upgrade() -> None:
         sa.Column("fencing_token", sa.BigInteger(), nullable=True),
         sa.Column("granted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_place", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("granted_place", sa.BigInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
             ["environment_id"], ["environments.id"], name=op.f("fk_lanes_environment_id_environments")
         ),
@@ -256,6 +257,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("details", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("trace_id", sa.Text(), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("place", sa.BigInteger(), nullable=False),
         sa.Column("course", sa.Text(), server_default="forward", nullable=False),
         sa.Column("ending", sa.Text(), nullable=True),

@@ -1,0 +1,70 @@
+"""The command `hotswap-agent`: `run --config FILE`, and `stop --config FILE [--modules]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.config import AgentConfig, ConfigInvalid, load_config
+from agent.control import ask_to_stop
+from agent.holder.client import HolderStarter
+from agent.holder.protocol import HolderError
+from agent.service import AlreadyRunning, Service
+
+USAGE = 2
+LONGEST_STOP = 60.0  # seconds
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
+    parser = argparse.ArgumentParser(prog="hotswap-agent", description="The HotSwap node agent.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the agent in the foreground")
+    stop = commands.add_parser("stop", help="stop the agent of this configuration and wait for its end")
+    for command in (run, stop):
+        command.add_argument("--config", type=Path, required=True, metavar="FILE")
+    stop.add_argument("--modules", action="store_true", help="end its modules, too")
+    asked = parser.parse_args(arguments)
+    try:
+        config = load_config(asked.config)
+    except ConfigInvalid as error:
+        return _complain(str(error), USAGE)
+    if asked.command == "run":
+        return run_agent(config)
+    try:
+        found = asyncio.run(ask_to_stop(config.control_socket, LONGEST_STOP, modules=asked.modules))
+    except TimeoutError:
+        return _complain(f"the agent did not end within {LONGEST_STOP:g} s", 1)
+    return 0 if found else _complain("no agent of this configuration is running", 1)
+
+
+def run_agent(config: AgentConfig, start_holder: HolderStarter | None = None) -> int:
+    """Run one agent in this process until it is stopped; the exit code."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, force=True,
+        format=f"%(asctime)s %(levelname)s {config.node_id} %(name)s: %(message)s",
+    )  # fmt: skip
+    try:
+        asyncio.run(_run(config, start_holder))
+    except AlreadyRunning as error:
+        return _complain(str(error), USAGE)
+    except (OSError, HolderError) as error:
+        return _complain(f"{type(error).__name__}: {error}", 1)
+    return 0
+
+
+async def _run(config: AgentConfig, start_holder: HolderStarter | None) -> None:
+    await Service(config, start_holder).run()
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"hotswap-agent: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Asks the modules' own `metrics` paths, seldom, and keeps what changed between two looks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from agent.exposition import Rates, Totals, rates, totals
+from agent.httpget import NoAnswer, Reply, get
+from agent.protocol import ModuleKey
+from agent.supervisor import Supervisor, Watch
+
+INTERVAL = 5.0
+TIMEOUT = 2.0
+
+
+@dataclass(slots=True)
+class _Look:
+    digest: str
+    totals: Totals
+    rates: Rates | None = None
+
+
+class ModuleMetrics:
+    """Rates of the active modules that have metrics."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._looks: dict[ModuleKey, _Look] = {}
+
+    def rates(self, key: ModuleKey) -> Rates | None:
+        """Between the last two looks; None without any."""
+        look = self._looks.get(key)
+        return look.rates if look is not None else None
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            for watch in self._supervisor.all_watches():
+                await self._look(watch)
+
+    async def _look(self, watch: Watch) -> None:
+        reply = await scrape(watch)
+        found = totals(reply.body.decode("utf-8", "replace"), time.monotonic()) if reply is not None else None
+        if found is None:
+            self._looks.pop(watch.record.key, None)
+            return
+        digest, before = watch.record.release.digest, self._looks.get(watch.record.key)
+        fresh = _Look(digest, found)
+        if before is not None and before.digest == digest:
+            fresh.rates = rates(before.totals, found)
+        self._looks[watch.record.key] = fresh
+
+
+async def scrape(watch: Watch) -> Reply | None:
+    """What a module's metrics path answers with 200; None where it has none or says something else."""
+    metrics = watch.program.manifest.metrics
+    if metrics is None or not watch.endpoints or watch.process is None:
+        return None
+    try:
+        reply = await get(watch.endpoints[0].connect_to, metrics.path, TIMEOUT)
+    except NoAnswer:
+        return None
+    return reply if reply.status == 200 else None

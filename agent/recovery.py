@@ -1,0 +1,122 @@
+"""At the agent's start: make the node agree with what the journal says was committed (docs/agent.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from agent.engine import completed_result, interrupted_result
+from agent.failures import OperationFailed
+from agent.files_activation import FilesActivation
+from agent.holder.protocol import ProcessState, UnknownProcess
+from agent.journal import Journal
+from agent.manifest import Kind
+from agent.node_state import NodeState
+from agent.operation import Step
+from agent.paths import NodeFolders
+from agent.processes import Processes, Tag
+from agent.protocol import OperationState
+from agent.records import ModuleRecord, OperationRecord, Role, SideRecord
+from agent.releases import sweep
+from agent.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+STRANGER_DRAIN = 10.0  # seconds for a process that no record knows
+
+
+class Recovery:
+    """Runs once, before the API listens."""
+
+    def __init__(
+        self, journal: Journal, folders: NodeFolders, processes: Processes, supervisor: Supervisor,
+        files: FilesActivation, state: NodeState,
+    ) -> None:  # fmt: skip
+        self._journal = journal
+        self._folders = folders
+        self._processes = processes
+        self._supervisor = supervisor
+        self._files = files
+        self._state = state
+
+    async def run(self) -> None:
+        """Undo what had not committed, go on with what had, and run exactly what was committed."""
+        unfinished = self._journal.unfinished()
+        for record in unfinished:
+            if not record.committed:
+                await self._undo(record)
+        modules = self._journal.modules()
+        await asyncio.gather(*(self._restore(module) for module in modules))
+        await self._end_strangers()
+        for record in unfinished:
+            self._finish(record)
+        for module in modules:
+            sweep(self._folders.module(module.key))
+
+    async def _undo(self, record: OperationRecord) -> None:
+        command = record.command
+        assert command is not None
+        log.warning("operation %s was cut in step %s and is undone", record.operation_id, record.step)
+        if record.step == Step.INSTALLING:
+            try:
+                await self._files.restore(command)
+            except OperationFailed as error:
+                log.error("cannot put %s back: %s", command.key, error)
+        for side in self._journal.sides(command.key):
+            if side.role is Role.CANDIDATE and side.operation_id == record.operation_id:
+                await self._end(side)
+
+    async def _end(self, side: SideRecord) -> None:
+        process = await self._processes.find(side)
+        if process is not None:
+            await self._processes.stop(process.identity, STRANGER_DRAIN)
+            await self._processes.gone(process.identity)
+        self._journal.drop_side(side.key, side.side)
+
+    async def _restore(self, module: ModuleRecord) -> None:
+        try:
+            if module.active is not None and module.active.kind is Kind.PROCESS:
+                await self._supervisor.resume(module.key)
+            for side in self._journal.sides(module.key):
+                if side.side != module.active_side:
+                    self._resume_standby(side)
+        except OperationFailed as error:
+            log.error("cannot restore %s: %s", module.key, error)
+
+    def _resume_standby(self, side: SideRecord) -> None:
+        match side.role:
+            case Role.WARM | Role.PREVIEW:
+                self._supervisor.keep_warm(side)
+            case _:
+                program = self._processes.program(side.key, side.release)
+                self._supervisor.drain(side, program.manifest.drain.timeout)
+
+    async def _end_strangers(self) -> None:
+        """End what the holder runs and no record knows."""
+        known = {str(Tag.of(side)) for side in self._journal.sides()}
+        state = await self._processes.repeated(self._processes.holder.state)
+        for process in state.processes:
+            if process.tag not in known:
+                await self._end_stranger(process)
+
+    async def _end_stranger(self, process: ProcessState) -> None:
+        try:
+            if process.running:
+                log.warning("%s (%s) is in no record and is ended", process.name, process.identity)
+                await self._processes.retire(process, STRANGER_DRAIN)
+            else:
+                await self._processes.repeated(lambda: self._processes.holder.forget(process.identity))
+        except UnknownProcess:
+            return
+
+    def _finish(self, record: OperationRecord) -> None:
+        command = record.command
+        assert command is not None
+        active, sequence, now = self._state.active(command.key), self._journal.next_sequence(), time.time()
+        if record.committed:
+            result = completed_result(record, active, sequence, now)
+            self._journal.finish(record.operation_id, OperationState.SUCCEEDED, Step.SWITCHED, result)
+        else:
+            result = interrupted_result(record, active, sequence, now)
+            self._journal.finish(record.operation_id, OperationState.FAILED, record.step, result)

@@ -1,0 +1,100 @@
+"""The artifact store: archives by digest in a folder, each written once and never changed.
+
+    incoming/            temporary files of uploads, removed when their request ends or at the next start
+    sha256/ab/abcd...    the archives
+
+An archive is on disk (file and folders synchronised) before `keep` returns, and appears under its name whole or not at
+all. Two uploads of the same bytes at once are harmless: they name the same content.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from app.domain.errors import NotFound, Unavailable
+
+_ABANDONED_AFTER = 3600.0
+_NO_SPACE = "The artifact store cannot be written: {reason}."
+
+
+class ArtifactStore:
+    """`root` is made when it is missing. Digests are `sha256:<64 hex>`, as in the database."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._incoming = root / "incoming"
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full or broken disk is nobody's mistake: Unavailable, with its reason."""
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(_NO_SPACE.format(reason=error.strerror or error), retry_after=30) from error
+
+    def prepare(self) -> None:
+        """Make the folders; remove what uploads left behind that a crash cut off."""
+        with self._writing():
+            self._incoming.mkdir(parents=True, exist_ok=True)
+            horizon = time.time() - _ABANDONED_AFTER
+            for leftover in self._incoming.iterdir():
+                if leftover.stat().st_mtime < horizon:
+                    leftover.unlink(missing_ok=True)
+
+    def incoming(self) -> IO[bytes]:
+        """A temporary file on the store's own disk, gone when it is closed."""
+        with self._writing():
+            return tempfile.NamedTemporaryFile(dir=self._incoming, prefix="upload-")
+
+    def keep(self, upload: IO[bytes], digest: str) -> None:
+        """Make an `incoming()` file durable under `digest`, which is that of its content. Raises Unavailable."""
+        target = self.path(digest)
+        with self._writing():
+            upload.flush()
+            os.fsync(upload.fileno())
+            if target.exists():
+                return
+            for folder in (target.parent.parent, target.parent):
+                folder.mkdir(exist_ok=True)
+                _synchronise(folder.parent)
+            staged = self._incoming / f"keep-{secrets.token_hex(16)}"
+            os.link(upload.name, staged)
+            staged.rename(target)
+            _synchronise(target.parent)
+
+    def path(self, digest: str) -> Path:
+        hexadecimal = digest.removeprefix("sha256:")
+        return self._root / "sha256" / hexadecimal[:2] / hexadecimal
+
+    def open(self, digest: str) -> BinaryIO:
+        """The archive for reading. Raises NotFound."""
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError:
+            raise NotFound(f"There is no artifact {digest}.") from None
+
+    def prove(self) -> None:
+        """Write a few bytes, read them back, remove them. Raises OSError."""
+        proof = self._incoming / f"proof-{secrets.token_hex(8)}"
+        content = secrets.token_bytes(64)
+        try:
+            proof.write_bytes(content)
+            if proof.read_bytes() != content:
+                raise OSError("what was written is not what is read")
+        finally:
+            proof.unlink(missing_ok=True)
+
+
+def _synchronise(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

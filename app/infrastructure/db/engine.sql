@@ -1,0 +1,237 @@
+-- The engine's SQL, named, in one place. `deployment_store.py` is its only caller.
+-- Order of locks, everywhere: the deployment's row, then its lane's row, then rows of stages and operations.
+
+-- name: lock_deployment
+-- The first statement of every transaction that decides; alone, so that what is read after it is current.
+select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_name, d.policy::text, d.strategy, d.force,
+       d.course, d.ending, d.reason, d.paused, d.paused_until, d.granted, d.event_seq, d.module_id, d.environment_id,
+       d.module_name, d.place, d.not_before, d.targets
+  from deployments d where d.id = %(deployment_id)s for no key update
+
+-- name: lock_deployment_nowait
+select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_name, d.policy::text, d.strategy, d.force,
+       d.course, d.ending, d.reason, d.paused, d.paused_until, d.granted, d.event_seq, d.module_id, d.environment_id,
+       d.module_name, d.place, d.not_before, d.targets
+  from deployments d where d.id = %(deployment_id)s for no key update nowait
+
+-- name: read_stages
+select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses
+  from stages where deployment_id = %(deployment_id)s order by position
+
+-- name: read_operations
+select id, node_id, node_name, wave, direction, status, before_digest, before_version, target_digest, target_version,
+       attempt, claimable, due_at, follows, tries, changed, active_digest, error, output_tail, losses
+  from node_operations where deployment_id = %(deployment_id)s order by position
+
+-- name: now
+select hotswap_now()
+
+-- name: save_deployment
+update deployments
+   set status = %(status)s, course = %(course)s, ending = %(ending)s, reason = %(reason)s, paused = %(paused)s,
+       paused_until = %(paused_until)s, granted = %(granted)s, event_seq = event_seq + %(events)s,
+       superseded_by = coalesce(%(superseded_by)s, superseded_by),
+       started_at = case when %(status)s in ('Queued', 'Scheduled') then started_at else coalesce(started_at, %(now)s) end,
+       ended_at = case when %(ended)s then coalesce(ended_at, %(now)s) end
+ where id = %(id)s
+
+-- name: save_stage
+update stages
+   set status = %(status)s, claimable = %(claimable)s, due_at = %(due_at)s, message = %(message)s,
+       output_tail = %(output_tail)s, losses = %(losses)s, executor_id = null, deadline_at = null,
+       blocked_by = %(blocked_by)s,
+       waiting_since = case when %(waiting)s::text is null then null
+                            when waiting is not distinct from %(waiting)s then waiting_since else %(now)s end,
+       waiting = %(waiting)s,
+       started_at = case when %(status)s in ('Skipped') and started_at is null then null
+                         when %(status)s in ('Pending', 'Waiting') then started_at else coalesce(started_at, %(now)s) end,
+       ended_at = case when %(ended)s then %(now)s end
+ where id = %(id)s
+
+-- name: insert_operation
+insert into node_operations
+       (id, tenant_id, deployment_id, position, node_id, node_name, wave, direction, status, before_digest,
+        before_version, target_digest, target_version, attempt, claimable, due_at, follows, tries, changed,
+        active_digest, error, output_tail, losses, ended_at)
+values (%(id)s, %(tenant_id)s, %(deployment_id)s, %(position)s, %(node_id)s, %(node_name)s, %(wave)s, %(direction)s,
+        %(status)s, %(before_digest)s, %(before_version)s, %(target_digest)s, %(target_version)s, 0, %(claimable)s,
+        %(due_at)s, %(follows)s, %(tries)s, %(changed)s, %(active_digest)s, %(error)s, %(output_tail)s, %(losses)s,
+        case when %(ended)s then %(now)s end)
+
+-- name: save_operation
+update node_operations
+   set status = %(status)s, claimable = %(claimable)s, due_at = %(due_at)s, changed = %(changed)s,
+       active_digest = %(active_digest)s, error = %(error)s, output_tail = %(output_tail)s, losses = %(losses)s,
+       executor_id = null, deadline_at = null, ended_at = case when %(ended)s then %(now)s end
+ where id = %(id)s
+
+-- name: insert_events
+insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)
+select %(deployment_id)s, %(after)s + n, %(tenant_id)s, e->>'kind', e->'body', %(now)s
+  from jsonb_array_elements(%(events)s::jsonb) with ordinality as told(e, n)
+
+-- name: owe_wakes
+insert into outbox (work_id, tenant_id, deployment_id, task, queue, root_id, parent_id, publish_at)
+select (w->>'workId')::uuid, %(tenant_id)s, %(deployment_id)s, w->>'task', w->>'queue', (w->>'rootId')::uuid,
+       (w->>'parentId')::uuid, coalesce((w->>'dueAt')::timestamptz, %(now)s + %(backoff)s * interval '1 second')
+  from jsonb_array_elements(%(wakes)s::jsonb) as w
+    on conflict (work_id) do update
+   set task = excluded.task, queue = excluded.queue, publish_at = excluded.publish_at, published = 0
+
+-- name: forget_wakes
+-- What has ended needs no wake-up any more.
+delete from outbox where deployment_id = %(deployment_id)s
+
+-- name: claim_stage
+-- After lock_deployment in the same transaction. One statement, so that a claim is one round trip.
+with claimed as (
+    update stages
+       set status = 'Running', claimable = false, attempt = attempt + 1, executor_id = %(executor_id)s,
+           claimed_at = hotswap_now(), started_at = coalesce(started_at, hotswap_now()), due_at = null,
+           deadline_at = hotswap_now() + %(budget)s * interval '1 second'
+     where id = %(work_id)s and deployment_id = %(deployment_id)s and claimable
+       and (due_at is null or due_at <= hotswap_now())
+ returning id, deployment_id, tenant_id, kind, attempt, waiting
+), woken as (
+    delete from outbox using claimed where outbox.work_id = claimed.id
+), numbered as (
+    update deployments d
+       set event_seq = event_seq + 1, started_at = coalesce(started_at, hotswap_now()),
+           status = case when d.status = 'Queued' then 'Running' else d.status end
+      from claimed where d.id = claimed.deployment_id and claimed.waiting is null
+ returning d.id, d.event_seq
+), told as (
+    insert into deployment_events (deployment_id, seq, tenant_id, kind, body)
+    select claimed.deployment_id, numbered.event_seq, claimed.tenant_id, 'stage.running',
+           jsonb_build_object('stage', claimed.kind, 'attempt', claimed.attempt)
+      from claimed join numbered on numbered.id = claimed.deployment_id
+)
+select attempt, kind from claimed
+
+-- name: claim_operation
+with claimed as (
+    update node_operations
+       set status = case when status = 'Dispatched' then 'Running' else status end, claimable = false,
+           attempt = attempt + 1, executor_id = %(executor_id)s, claimed_at = hotswap_now(), due_at = null,
+           started_at = coalesce(started_at, hotswap_now()),
+           deadline_at = hotswap_now() + %(budget)s * interval '1 second'
+     where id = %(work_id)s and deployment_id = %(deployment_id)s and claimable
+       and (due_at is null or due_at <= hotswap_now())
+ returning *
+), woken as (
+    delete from outbox using claimed where outbox.work_id = claimed.id
+), numbered as (
+    update deployments d set event_seq = event_seq + 1
+      from claimed where d.id = claimed.deployment_id and claimed.status = 'Running'
+ returning d.id, d.event_seq
+), told as (
+    insert into deployment_events (deployment_id, seq, tenant_id, kind, body)
+    select claimed.deployment_id, numbered.event_seq, claimed.tenant_id, 'operation.running',
+           jsonb_build_object('operationId', claimed.id, 'node', claimed.node_name, 'wave', claimed.wave,
+                              'direction', claimed.direction, 'version', claimed.target_version,
+                              'attempt', claimed.attempt)
+      from claimed join numbered on numbered.id = claimed.deployment_id
+)
+select c.attempt, c.status, c.direction, c.node_id, c.node_name, c.before_version, c.target_digest, c.target_version,
+       c.active_digest, c.tenant_id, d.module_name, d.environment_name, d.fencing_token, d.force, n.address,
+       r.size_bytes, r.signature, r.key_id, r.manifest, c.error
+  from claimed c
+  join deployments d on d.id = c.deployment_id
+  left join nodes n on n.id = c.node_id
+  left join releases r on r.module_id = d.module_id and r.version = c.target_version and r.digest = c.target_digest
+
+-- name: hand_back_stages
+-- A process that stops in order gives back what it holds; the next attempt begins at once.
+select id, deployment_id, attempt from stages where executor_id = %(executor_id)s
+ union all
+select id, deployment_id, attempt from node_operations where executor_id = %(executor_id)s
+
+-- name: lock_lane
+select holder, fencing_token, granted_place from lanes
+ where module_id = %(module_id)s and environment_id = %(environment_id)s for update
+
+-- name: take_place
+insert into lanes (module_id, environment_id, tenant_id, last_place) values (%(module_id)s, %(environment_id)s, %(tenant_id)s, 1)
+    on conflict (module_id, environment_id) do update set last_place = lanes.last_place + 1
+returning last_place
+
+-- name: lane_line
+-- Everybody of the lane who has not ended, in order of submission, with what the Deploy stage of each is doing.
+select d.id, d.kind, d.place, d.status, d.version, s.status, s.waiting
+  from deployments d join stages s on s.deployment_id = d.id and s.kind = 'Deploy'
+ where d.module_id = %(module_id)s and d.environment_id = %(environment_id)s
+   and d.status not in ('Succeeded', 'Failed', 'RolledBack', 'Rejected', 'Expired', 'Cancelled', 'Superseded')
+ order by d.place
+
+-- name: next_token
+select nextval('fencing_tokens'), (select coalesce(max(highest_token), 0) from nodes)
+
+-- name: jump_tokens
+select setval('fencing_tokens', %(token)s)
+
+-- name: grant_lane
+with lane as (
+    update lanes set holder = %(deployment_id)s, fencing_token = %(token)s, granted_at = hotswap_now(),
+           granted_place = greatest(granted_place, %(place)s)
+     where module_id = %(module_id)s and environment_id = %(environment_id)s and holder is null
+ returning fencing_token
+)
+update deployments set fencing_token = lane.fencing_token from lane where id = %(deployment_id)s returning fencing_token
+
+-- name: release_lane
+update lanes set holder = null, granted_at = null
+ where module_id = %(module_id)s and environment_id = %(environment_id)s and holder = %(deployment_id)s
+
+-- name: wake_line
+-- Those that wait for this lane look again at once. Rows that somebody holds are passed over: they look again anyway.
+with waiting as (
+    select s.id, s.deployment_id from stages s join deployments d on d.id = s.deployment_id
+     where d.module_id = %(module_id)s and d.environment_id = %(environment_id)s and s.claimable and s.waiting = 'lane'
+     order by d.place limit 20 for update of s skip locked
+), due as (
+    update stages set due_at = hotswap_now() from waiting where stages.id = waiting.id
+)
+update outbox set publish_at = hotswap_now() + interval '1 second' from waiting where outbox.work_id = waiting.id
+returning outbox.work_id, outbox.deployment_id, outbox.task, outbox.queue, outbox.root_id, outbox.parent_id
+
+-- name: record_desired
+insert into desired_releases (node_id, module_id, tenant_id, digest, version, fencing_token, deployment_id, since)
+select n.id, %(module_id)s, %(tenant_id)s, w->>'digest', w->>'version', d.fencing_token, d.id, hotswap_now()
+  from jsonb_array_elements(%(desired)s::jsonb) as w
+  join nodes n on n.id = (w->>'nodeId')::uuid
+  join deployments d on d.id = %(deployment_id)s
+    on conflict (node_id, module_id) do update
+   set since = case when desired_releases.digest is distinct from excluded.digest then excluded.since
+                    else desired_releases.since end,
+       deployment_id = case when desired_releases.digest is distinct from excluded.digest then excluded.deployment_id
+                            else desired_releases.deployment_id end,
+       digest = excluded.digest, version = excluded.version, fencing_token = excluded.fencing_token
+ where desired_releases.fencing_token <= excluded.fencing_token
+
+-- name: record_observed
+-- What a node's final answer says runs there, so that reads need not wait for its next heartbeat.
+insert into node_releases (node_id, module_name, tenant_id, digest, version, status, endpoint, fencing_token, sequence)
+select n.id, %(module_name)s, n.tenant_id, %(digest)s, %(version)s, %(status)s, %(endpoint)s, %(fencing_token)s, %(sequence)s
+  from nodes n where n.id = %(node_id)s
+    on conflict (node_id, module_name) do update
+   set digest = excluded.digest, version = excluded.version, status = excluded.status, endpoint = excluded.endpoint,
+       fencing_token = excluded.fencing_token, sequence = excluded.sequence, updated_at = hotswap_now()
+ where node_releases.sequence < excluded.sequence
+
+-- name: nodes_of_environment
+select n.id, n.hostname, n.labels, n.drained, extract(epoch from hotswap_now() - n.last_heartbeat)::float8,
+       r.digest, r.version, w.digest, w.version, w.node_id is not null
+  from nodes n
+  left join node_releases r on r.node_id = n.id and r.module_name = %(module_name)s
+  left join desired_releases w on w.node_id = n.id and w.module_id = %(module_id)s
+ where n.environment_id = %(environment_id)s
+ order by n.hostname
+
+-- name: release_manifest
+select manifest from releases where module_id = %(module_id)s and version = %(version)s and digest = %(digest)s
+
+-- name: versions_of_environment
+-- What runs of other modules on the nodes of an environment, for `requires`.
+select r.module_name, r.version, count(*) from node_releases r join nodes n on n.id = r.node_id
+ where n.environment_id = %(environment_id)s and r.module_name = any(%(names)s) and r.digest is not null
+ group by r.module_name, r.version

@@ -1,0 +1,226 @@
+"""The client of agents: mutual TLS, total time-outs, a circuit breaker per node (docs/agent-protocol.md).
+
+A breaker counts only calls that got no answer; a refusal is an answer. An open one never blocks `resolve`, nor an
+operation that goes back: callers say so with `insist`.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pybreaker
+
+from config.settings import Settings
+
+
+class NodeUnreachable(Exception):
+    """No answer, or none that can be used: nobody knows what the node made of the call."""
+
+
+class NodeRefused(Exception):
+    """The agent answered, and refused. `code` is of docs/agent-protocol.md; `body` its whole error object."""
+
+    def __init__(self, status: int, code: str, message: str, body: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """Where a node's agent listens (`host:port`), and the id that its certificate must prove."""
+
+    node_id: UUID
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationAnswer:
+    """An agent's snapshot or result. `final` when the operation has ended; `active` is the digest active now."""
+
+    final: bool
+    state: str
+    step: str
+    active: str | None
+    active_version: str | None
+    endpoint: str | None
+    state_sequence: int
+    error_code: str | None
+    error: str | None
+    output_tail: str | None
+
+
+class Nodes:
+    """One per process, made after the fork; safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(settings.tls_ca))
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._timeout = settings.agent_timeout
+        self._connect = settings.agent_connect_timeout
+        self._http = httpx.Client(
+            verify=context,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=20),
+        )
+        self._breakers: dict[UUID, pybreaker.CircuitBreaker] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # --- calls
+
+    def put_operation(
+        self, node: NodeAddress, operation_id: UUID, body: dict[str, Any], *, insist: bool = False
+    ) -> OperationAnswer:
+        """Start or join an operation. Raises NodeUnreachable, NodeRefused."""
+        return _answer(self._call("PUT", node, f"/v1/operations/{operation_id}", json=body, insist=insist))
+
+    def operation(self, node: NodeAddress, operation_id: UUID, *, wait: float, insist: bool = False) -> OperationAnswer:
+        """Wait up to `wait` seconds for its end. Raises NodeUnreachable, NodeRefused (404 `unknown`)."""
+        path = f"/v1/operations/{operation_id}?wait={wait:g}"
+        return _answer(self._call("GET", node, path, timeout=wait + self._timeout, insist=insist))
+
+    def resolve(
+        self, node: NodeAddress, operation_id: UUID, *, tenant: UUID, module: str, token: int, wait: float
+    ) -> OperationAnswer:
+        """Give an operation up. Raises NodeUnreachable, NodeRefused. An open breaker does not block it."""
+        body = {"tenant": str(tenant), "module": module, "fencingToken": token, "wait": wait}
+        path = f"/v1/operations/{operation_id}/resolve"
+        return _answer(self._call("POST", node, path, json=body, timeout=wait + self._timeout, insist=True))
+
+    def state(self, node: NodeAddress) -> dict[str, Any]:
+        """What the node runs, as of now: the body of a heartbeat. Raises NodeUnreachable, NodeRefused."""
+        return _object(self._call("GET", node, "/v1/state"))
+
+    def validate(
+        self, node: NodeAddress, *, tenant: UUID, module: str, digest: str, checks: list[dict[str, Any]], timeout: float
+    ) -> dict[str, Any]:
+        """Ask the module's own endpoint from the node. Raises NodeUnreachable, NodeRefused."""
+        body = {"digest": digest, "checks": checks, "timeout": timeout}
+        path = f"/v1/modules/{tenant}/{module}/validate"
+        return _object(self._call("POST", node, path, json=body, timeout=timeout + self._timeout))
+
+    def module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> str:
+        """The newest `size` bytes of what the module wrote. Raises NodeUnreachable, NodeRefused."""
+        return self._call("GET", node, f"/v1/modules/{tenant}/{module}/log?bytes={size}").text
+
+    @contextmanager
+    def follow_module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> Iterator[Iterator[str]]:
+        """The same, and then what is added, until the caller leaves. Raises NodeUnreachable, NodeRefused."""
+        path = f"/v1/modules/{tenant}/{module}/log?bytes={size}&follow=1"
+        timeout = httpx.Timeout(self._timeout, connect=self._connect, read=None)
+        try:
+            with self._http.stream("GET", _url(node, path), timeout=timeout, extensions=_identity(node)) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    _refuse(response)
+                yield response.iter_text()
+        except httpx.HTTPError as error:
+            raise NodeUnreachable(_reason(error)) from error
+
+    # --- how
+
+    def _call(
+        self,
+        method: str,
+        node: NodeAddress,
+        path: str,
+        *,
+        json: dict[str, Any] | None = None,
+        timeout: float | None = None,
+        insist: bool = False,
+    ) -> httpx.Response:
+        def send() -> httpx.Response:
+            try:
+                return self._http.request(
+                    method,
+                    _url(node, path),
+                    json=json,
+                    timeout=httpx.Timeout(timeout or self._timeout, connect=self._connect),
+                    extensions=_identity(node),
+                )
+            except (httpx.HTTPError, ssl.SSLError) as error:
+                raise NodeUnreachable(_reason(error)) from error
+
+        breaker = self._breaker(node.node_id)
+        if insist and breaker.current_state != pybreaker.STATE_CLOSED:
+            response = send()
+            breaker.close()
+        else:
+            try:
+                response = breaker.call(send)
+            except pybreaker.CircuitBreakerError as error:
+                raise NodeUnreachable("its circuit breaker is open: it did not answer lately") from error
+        _refuse(response)
+        return response
+
+    def _breaker(self, node_id: UUID) -> pybreaker.CircuitBreaker:
+        with self._lock:
+            breaker = self._breakers.get(node_id)
+            if breaker is None:
+                breaker = pybreaker.CircuitBreaker(
+                    fail_max=5, reset_timeout=2, name=f"node {node_id}", throw_new_error_on_trip=False
+                )
+                self._breakers[node_id] = breaker
+            return breaker
+
+
+def _url(node: NodeAddress, path: str) -> str:
+    return f"https://{node.address}{path}"
+
+
+def _identity(node: NodeAddress) -> dict[str, Any]:
+    return {"sni_hostname": f"{node.node_id}.nodes.hotswap.internal"}
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _refuse(response: httpx.Response) -> None:
+    if response.status_code < 400:
+        return
+    try:
+        error = response.json()["error"]
+        code, message = str(error["code"]), str(error["message"])
+    except (ValueError, KeyError, TypeError) as malformed:
+        raise NodeUnreachable(f"answered {response.status_code} without a reason") from malformed
+    raise NodeRefused(response.status_code, code, message, error)
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    body = response.json()
+    if not isinstance(body, dict):
+        raise NodeUnreachable("answered something that is no JSON object")
+    return body
+
+
+def _answer(response: httpx.Response) -> OperationAnswer:
+    try:
+        body = _object(response)
+        error = body.get("error") or {}
+        return OperationAnswer(
+            final=response.status_code == 200,
+            state=str(body["state"]),
+            step=str(body.get("step") or ""),
+            active=body.get("activeDigest"),
+            active_version=body.get("activeVersion"),
+            endpoint=body.get("endpoint"),
+            state_sequence=int(body.get("stateSequence") or 0),
+            error_code=error.get("code"),
+            error=error.get("message"),
+            output_tail=body.get("outputTail") or None,
+        )
+    except (ValueError, KeyError, TypeError) as malformed:
+        raise NodeUnreachable("answered something that is no operation") from malformed

@@ -1,0 +1,76 @@
+"""Publishes wake-ups from a bounded background thread: a request or a worker never waits for Redis.
+
+What does not fit into the queue, or finds Redis away, is dropped here on purpose: its outbox row stays, and a
+reconciler publishes it again. One per process, made after the fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from app.infrastructure.work_metrics import PUBLISHED
+from app.orchestrator.context import Wake
+
+log = logging.getLogger(__name__)
+
+ROOM = 10_000
+
+
+class BackgroundPublisher:
+    """`publish()` returns at once; `stop()` gives what is queued a few seconds."""
+
+    def __init__(self, celery: Celery) -> None:
+        self._celery = celery
+        self._queue: queue.Queue[Wake | None] = queue.Queue(ROOM)
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._started = threading.Lock()
+
+    def publish(self, wakes: tuple[Wake, ...]) -> None:
+        if not wakes:
+            return
+        with self._started:
+            if not self._thread.is_alive() and self._thread.ident is None:
+                self._thread.start()
+        for wake in wakes:
+            try:
+                self._queue.put_nowait(wake)
+            except queue.Full:
+                PUBLISHED.labels(outcome="dropped").inc()
+
+    def stop(self, timeout: float = 3) -> None:
+        if self._thread.ident is None:
+            return
+        try:
+            self._queue.put(None, timeout=timeout)
+        except queue.Full:
+            log.warning("the publisher's queue is full at the end: the outbox keeps what is owed")
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (wake := self._queue.get()) is not None:
+            try:
+                send(self._celery, wake)
+                PUBLISHED.labels(outcome="sent").inc()
+            except (OperationalError, OSError) as error:
+                PUBLISHED.labels(outcome="failed").inc()
+                log.warning("a wake-up could not be published, the outbox repeats it: %s", error)
+
+
+def send(celery: Celery, wake: Wake) -> None:
+    """Publish one wake-up. The task's id is the work's: Flower shows a deployment as one chain of them."""
+    options: dict[str, Any] = {"retry": False}
+    celery.send_task(
+        wake.task,
+        args=[str(wake.deployment_id), str(wake.work_id)],
+        task_id=str(wake.work_id),
+        queue=wake.queue,
+        root_id=str(wake.root_id),
+        parent_id=str(wake.parent_id) if wake.parent_id else None,
+        **options,
+    )

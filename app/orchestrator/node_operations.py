@@ -1,0 +1,207 @@
+"""Executing a claimed node operation: send it, wait for the node's word, report. Or resolve it: give it up.
+
+The same operation id is sent again by the next attempt and joins what is running; nothing starts twice. No answer is
+neither success nor failure: the operation is then resolved until the node answers or counts as lost.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from app.domain.deployment import Direction
+from app.domain.events import OperationReported, Outcome
+from app.infrastructure.db.deployment_store import SQL
+from app.infrastructure.metrics import count_stale
+from app.infrastructure.nodes import NodeAddress, NodeRefused, Nodes, NodeUnreachable, OperationAnswer
+from app.infrastructure.work_metrics import NODE_OPERATIONS
+from app.orchestrator import claims, outcomes
+from app.orchestrator.claims import ClaimedOperation
+from app.orchestrator.context import Orchestrator
+
+UNANSWERED_FOR = 20.0
+"""Seconds without any answer after which a forward operation is given up: an agent is back from kill -9 long before."""
+REFUSED_FOR = 45.0
+"""Seconds for which `busy` and `not_ready` are waited out."""
+POLL = 10.0
+RETRY = 0.5
+RESOLVE_WAIT = 10.0
+TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    outcome: Outcome
+    active: str | None
+    error: str | None = None
+    output_tail: str | None = None
+    answer: OperationAnswer | None = None
+
+
+def execute(
+    orchestrator: Orchestrator, nodes: Nodes, executor_id: UUID, deployment_id: UUID, operation_id: UUID
+) -> str | None:
+    """Claim, perform and report one operation. Returns its outcome, None when there was nothing to claim."""
+    work = claims.claim_operation(orchestrator, executor_id, deployment_id, operation_id)
+    if work is None:
+        return None
+    report = _resolve(nodes, work) if work.resolving else _perform(nodes, work)
+    if report.answer is not None and report.outcome is not Outcome.UNKNOWN:
+        _record_observed(orchestrator, work, report.answer)
+    event = OperationReported(
+        operation_id,
+        work.attempt,
+        report.outcome,
+        active=report.active,
+        error=report.error,
+        output_tail=_tail(report.output_tail),
+    )
+    outcomes.apply(orchestrator, deployment_id, event)
+    NODE_OPERATIONS.labels(direction=work.direction.value, outcome=report.outcome.value).inc()
+    return report.outcome.value
+
+
+def _tail(text: str | None) -> str | None:
+    return text.replace("\x00", "")[-TAIL_BYTES:] if text else None
+
+
+def _record_observed(orchestrator: Orchestrator, work: ClaimedOperation, answer: OperationAnswer) -> None:
+    """A read of what runs where need not wait for the node's next heartbeat."""
+    with orchestrator.database.raw() as connection:
+        connection.execute(
+            SQL["record_observed"],
+            {
+                "node_id": work.node_id,
+                "module_name": work.module_name,
+                "digest": answer.active,
+                "version": answer.active_version,
+                "status": "running" if answer.active else "stopped",
+                "endpoint": answer.endpoint,
+                "fencing_token": work.fencing_token,
+                "sequence": answer.state_sequence,
+            },
+        )
+
+
+def command(work: ClaimedOperation) -> dict[str, Any]:
+    """The body of the agent's `PUT /v1/operations/{id}`. The same for every attempt, or the agent would refuse it."""
+    target = None
+    if work.target_digest is not None:
+        target = {
+            "digest": work.target_digest,
+            "version": work.target_version,
+            "sizeBytes": work.size_bytes,
+            "signature": work.signature,
+            "keyId": work.key_id,
+        }
+    return {
+        "tenant": str(work.tenant_id),
+        "module": work.module_name,
+        "fencingToken": work.fencing_token,
+        "action": "activate",
+        "target": target,
+        "expectedActive": work.expected_active,
+        "force": work.force and work.direction is Direction.FORWARD,
+        "timeout": time_limit(work.manifest),
+        "context": {
+            "environment": work.environment,
+            "deploymentId": str(work.deployment_id),
+            "previousVersion": work.before_version,
+        },
+    }
+
+
+def time_limit(manifest: dict[str, Any] | None) -> float:
+    """Seconds that the agent may take: what the manifest itself allows for, and time to fetch and to drain a side."""
+    manifest = manifest or {}
+    health = manifest.get("health") or {}
+    hooks = manifest.get("hooks") or {}
+    drain = manifest.get("drain") or {}
+    allowed = float(health.get("startTimeout") or 60) + float(drain.get("timeout") or 30)
+    allowed += sum(float((hook or {}).get("timeout") or 300) for hook in hooks.values())
+    return allowed + 120
+
+
+def _perform(nodes: Nodes, work: ClaimedOperation) -> Report:
+    if work.address is None:
+        return Report(Outcome.FAILED, work.expected_active, "the node was removed")
+    if work.target_digest is not None and work.signature is None:
+        return Report(Outcome.FAILED, work.expected_active, f"release {work.target_version} is not known any more")
+    node = NodeAddress(work.node_id, work.address)
+    insist = work.direction is Direction.BACK
+    body = command(work)
+    deadline = time.monotonic() + time_limit(work.manifest) + UNANSWERED_FOR
+    answered = refused_since = time.monotonic()
+    sent = False
+    while time.monotonic() < deadline:
+        try:
+            if sent:
+                answer = nodes.operation(node, work.operation_id, wait=POLL, insist=insist)
+            else:
+                answer = nodes.put_operation(node, work.operation_id, body, insist=insist)
+            answered = refused_since = time.monotonic()
+            if answer.final:
+                return _final(work, answer)
+            sent = True
+        except NodeRefused as refusal:
+            answered = time.monotonic()
+            if refusal.code == "unknown":
+                sent = False
+            elif refusal.code in ("busy", "not_ready") and answered - refused_since < REFUSED_FOR:
+                time.sleep(RETRY)
+            else:
+                return _refused(work, refusal)
+        except NodeUnreachable as unreachable:
+            if time.monotonic() - answered > UNANSWERED_FOR:
+                return Report(Outcome.UNKNOWN, None, f"no answer for {UNANSWERED_FOR:g} s: {unreachable}")
+            sent = False
+            time.sleep(RETRY)
+    return Report(Outcome.UNKNOWN, None, "the node did not end the operation in time")
+
+
+def _final(work: ClaimedOperation, answer: OperationAnswer) -> Report:
+    if answer.state == "succeeded":
+        return Report(Outcome.SUCCEEDED, answer.active, answer=answer)
+    if answer.state == "void":
+        return Report(Outcome.VOID, answer.active, "the node had recorded this operation as given up", answer=answer)
+    reason = answer.error or answer.state
+    if answer.error_code:
+        reason = f"{answer.error_code}: {reason}"
+    return Report(Outcome.FAILED, answer.active, reason, answer.output_tail, answer)
+
+
+def _refused(work: ClaimedOperation, refusal: NodeRefused) -> Report:
+    text = f"{refusal.code}: {refusal}"
+    if refusal.code in ("void", "stale"):
+        count_stale("agent", refusal.code)
+        return Report(Outcome.VOID, work.expected_active, text)
+    if refusal.code == "unexpected_active":
+        return Report(Outcome.FAILED, refusal.body.get("activeDigest"), text)
+    return Report(Outcome.FAILED, work.expected_active, text)
+
+
+def _resolve(nodes: Nodes, work: ClaimedOperation) -> Report:
+    if work.address is None:
+        return Report(Outcome.VOID, work.expected_active, "the node was removed")
+    try:
+        answer = nodes.resolve(
+            NodeAddress(work.node_id, work.address),
+            work.operation_id,
+            tenant=work.tenant_id,
+            module=work.module_name,
+            token=work.fencing_token,
+            wait=RESOLVE_WAIT,
+        )
+    except NodeUnreachable as unreachable:
+        return Report(Outcome.UNKNOWN, None, work.error or str(unreachable))
+    except NodeRefused as refusal:
+        if refusal.code in ("void", "stale"):
+            return Report(Outcome.VOID, work.expected_active, work.error or f"{refusal.code}: {refusal}")
+        return Report(Outcome.UNKNOWN, None, f"{refusal.code}: {refusal}")
+    if not answer.final:
+        return Report(Outcome.UNKNOWN, None, work.error)
+    report = _final(work, answer)
+    reason = "; ".join(text for text in (work.error, report.error) if text)
+    return Report(report.outcome, report.active, reason or None, report.output_tail, answer)

@@ -1,0 +1,162 @@
+"""The outcome transaction: lock the deployment, read it, decide, write state, events and outbox, commit (DESIGN 3.4).
+
+No network call and no fsync of ours lies between lock and commit. Wake-ups are published after it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from uuid import UUID
+
+from app.domain.deployment import Deployment, DeploymentKind
+from app.domain.errors import NotFound
+from app.domain.events import (
+    Command,
+    CountStale,
+    Dispatch,
+    Emit,
+    Event,
+    GrantLane,
+    LaneBusy,
+    Overtaken,
+    RecordDesired,
+    ReleaseLane,
+)
+from app.domain.pipeline import Decision, decide
+from app.infrastructure.db import deployment_store
+from app.infrastructure.db.deployment_store import SQL, Extras, Loaded
+from app.infrastructure.db.engine import Raw
+from app.infrastructure.metrics import count_stale
+from app.orchestrator.context import Orchestrator, Wake
+from app.orchestrator.dispatching import outbox_row, wake_for
+
+log = logging.getLogger(__name__)
+
+EventMaker = Callable[[Raw, Loaded], Event | None]
+
+
+def apply(
+    orchestrator: Orchestrator, deployment_id: UUID, event: Event | EventMaker, *, wait: bool = True
+) -> Deployment:
+    """Let `event` happen to a deployment; returns the state that follows, committed.
+
+    `event` may be a function that makes it from the locked deployment (and may lock its lane); None: nothing happens.
+    Raises NotFound, Conflict (a request that the state forbids), and deployment_store.Busy when `wait` is false.
+    """
+    with orchestrator.database.raw() as connection:
+        loaded = deployment_store.load(connection, deployment_id, wait=wait)
+        if loaded is None:
+            raise NotFound(f"There is no deployment {deployment_id}.")
+        happened = event(connection, loaded) if callable(event) else event
+        if happened is None:
+            return loaded.state
+        decision = decide(loaded.state, happened, loaded.now, orchestrator.new_id)
+        wakes = write(connection, orchestrator, loaded, decision, happened)
+    orchestrator.publisher.publish(wakes)
+    return decision.state
+
+
+def write(
+    connection: Raw, orchestrator: Orchestrator, loaded: Loaded, decision: Decision, event: Event | None
+) -> tuple[Wake, ...]:
+    """Carry out a decision and commit. Returns the wake-ups to publish now."""
+    events = [command for command in decision.commands if isinstance(command, Emit)]
+    if any(isinstance(command, GrantLane) for command in decision.commands):
+        _grant_lane(connection, loaded)
+    due = [wake for command in decision.commands if isinstance(command, Dispatch) for wake in _wake(decision, command)]
+    rows = [outbox_row(wake, due_at) for wake, due_at in due]
+    freed = None
+    with connection.pipeline():
+        for command in decision.commands:
+            freed = _execute(connection, loaded, decision.state, command) or freed
+        deployment_store.save(
+            connection,
+            loaded,
+            decision.state,
+            events + _stale_events(decision.commands),
+            rows,
+            _extras(event, decision.state),
+            backoff=orchestrator.settings.outbox_backoff,
+        )
+        connection.commit()
+        next_in_line = freed.fetchall() if freed else []
+    now = tuple(wake for wake, due_at in due if due_at is None)
+    return now + tuple(Wake(*row) for row in next_in_line)
+
+
+def _wake(decision: Decision, command: Dispatch) -> list[tuple[Wake, str | None]]:
+    """The wake-up of a dispatch, and when it is due (None: now); none where a later command made it pointless."""
+    work = decision.state.stage_by_id(command.work_id) or decision.state.operation(command.work_id)
+    if work is None or not work.claimable:
+        return []
+    return [(wake_for(decision.state, command.work_id), work.due_at.isoformat() if work.due_at else None)]
+
+
+def _execute(connection: Raw, loaded: Loaded, state: Deployment, command: Command):  # type: ignore[no-untyped-def]
+    key = {
+        "deployment_id": state.id,
+        "module_id": loaded.module_id,
+        "environment_id": loaded.environment_id,
+        "tenant_id": loaded.tenant_id,
+    }
+    match command:
+        case RecordDesired(desired):
+            wanted = [
+                {
+                    "nodeId": str(node_id),
+                    "digest": release.digest if release else None,
+                    "version": release.version if release else None,
+                }
+                for node_id, release in desired.items()
+            ]
+            connection.execute(SQL["record_desired"], key | {"desired": json.dumps(wanted)})
+        case ReleaseLane():
+            connection.execute(SQL["release_lane"], key)
+            return connection.execute(SQL["wake_line"], key)
+        case CountStale(work_id, attempt, reason):
+            log.warning("stale report refused", extra={"work_id": str(work_id), "attempt": attempt, "reason": reason})
+            count_stale("orchestrator", reason)
+    return None
+
+
+def _stale_events(commands: tuple[Command, ...]) -> list[Emit]:
+    return [
+        Emit("report.refused", {"workId": str(command.work_id), "attempt": command.attempt, "reason": command.reason})
+        for command in commands
+        if isinstance(command, CountStale)
+    ]
+
+
+def _extras(event: Event | None, state: Deployment) -> Extras:
+    if isinstance(event, LaneBusy):
+        return Extras(blocked_by=event.blocked_by)
+    if isinstance(event, Overtaken) and state.terminal:
+        return Extras(superseded_by=event.by)
+    return Extras()
+
+
+def _grant_lane(connection: Raw, loaded: Loaded) -> None:
+    """Take the lane, whose row the event's maker has locked, and a token above every one that a node has seen."""
+    row = connection.execute(SQL["next_token"]).fetchone()
+    assert row is not None
+    token, seen = int(str(row[0])), int(str(row[1]))
+    if token <= seen:
+        log.error("an agent has seen a fencing token above ours: a restored backup or a lost failover", extra={
+            "token": token, "seen": seen})  # fmt: skip
+        token = seen + 1
+        connection.execute(SQL["jump_tokens"], {"token": token})
+    granted = connection.execute(
+        SQL["grant_lane"],
+        {
+            "deployment_id": loaded.state.id,
+            "token": token,
+            # Rollbacks and repairs overtake without superseding anybody.
+            "place": loaded.place if loaded.state.kind is DeploymentKind.DEPLOY else 0,
+            "module_id": loaded.module_id,
+            "environment_id": loaded.environment_id,
+        },
+    ).fetchone()
+    if granted is None:
+        raise RuntimeError("the lane was not free although it was locked")

@@ -1,0 +1,154 @@
+"""Making a new deployment: everything about it is inserted in one transaction, with its first decision.
+
+Needs PostgreSQL and nothing else; the wake-ups are published after the commit, on the publisher's own thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from app.domain.deployment import Deployment, DeploymentKind, DeploymentStatus, Stage, StageStatus, Version
+from app.domain.events import Dispatch, Emit
+from app.domain.pipeline import Decision, plan, start
+from app.domain.policy import Policy, StrategyKind
+from app.infrastructure.db.deployment_store import SQL, insert_stages
+from app.infrastructure.db.engine import Raw
+from app.orchestrator.context import Orchestrator, Wake
+from app.orchestrator.dispatching import outbox_row, wake_for
+
+_INSERT = """
+insert into deployments
+       (id, tenant_id, kind, status, module_id, module_name, release_id, version, digest, environment_id,
+        environment_name, strategy, policy, force, requested_by, requester_email, description, details, trace_id,
+        not_before, place, retry_of, rollback_of, targets, event_seq, ended_at, submitted_at)
+values (%(id)s, %(tenant_id)s, %(kind)s, %(status)s, %(module_id)s, %(module_name)s, %(release_id)s, %(version)s,
+        %(digest)s, %(environment_id)s, %(environment_name)s, %(strategy)s, %(policy)s, %(force)s, %(requested_by)s,
+        %(requester_email)s, %(description)s, %(details)s, %(trace_id)s, %(not_before)s, %(place)s, %(retry_of)s,
+        %(rollback_of)s, %(targets)s, %(event_seq)s, null, %(now)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A deployment before it exists. `targets`: node id -> release or None, for going back and for repairs."""
+
+    kind: DeploymentKind
+    tenant_id: UUID
+    module_id: UUID
+    module_name: str
+    release_id: UUID | None
+    release: Version
+    environment_id: UUID
+    environment_name: str
+    strategy: StrategyKind
+    policy: Policy
+    requested_by: str
+    trace_id: str
+    requester_email: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    not_before: datetime | None = None
+    force: bool = False
+    retry_of: UUID | None = None
+    rollback_of: UUID | None = None
+    targets: Mapping[str, Version | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    state: Deployment
+    now: datetime
+    wakes: tuple[Wake, ...]
+
+
+def insert(connection: Raw, orchestrator: Orchestrator, draft: Draft) -> Inserted:
+    """Insert the deployment with its place in the lane's line. The caller commits, then publishes the wakes."""
+    row: Any = connection.execute(SQL["now"]).fetchone()
+    now: datetime = row[0]
+    decision = start(initial(orchestrator, draft), now, orchestrator.new_id)
+    place_row: Any = connection.execute(
+        SQL["take_place"],
+        {"module_id": draft.module_id, "environment_id": draft.environment_id, "tenant_id": draft.tenant_id},
+    ).fetchone()
+    events = [command for command in decision.commands if isinstance(command, Emit)]
+    wakes = tuple(
+        wake_for(decision.state, command.work_id) for command in decision.commands if isinstance(command, Dispatch)
+    )
+    with connection.pipeline(), connection.cursor() as cursor:
+        cursor.execute(_INSERT, _values(draft, decision, place_row[0], len(events), now))
+        insert_stages(cursor, draft.tenant_id, decision.state)
+        key = {"deployment_id": decision.state.id, "tenant_id": draft.tenant_id, "now": now}
+        told = json.dumps([{"kind": event.kind, "body": dict(event.body)} for event in events])
+        cursor.execute(SQL["insert_events"], key | {"after": 0, "events": told})
+        rows = json.dumps([outbox_row(wake, None) for wake in wakes])
+        cursor.execute(SQL["owe_wakes"], key | {"wakes": rows, "backoff": orchestrator.settings.outbox_backoff})
+    return Inserted(decision.state, now, wakes)
+
+
+def initial(orchestrator: Orchestrator, draft: Draft) -> Deployment:
+    """The state of a draft before its first decision."""
+    planned = plan(draft.kind, builds=False, tests=False, approvals=False)
+    stages = tuple(
+        Stage(
+            id=orchestrator.new_id(),
+            kind=each.kind,
+            status=StageStatus.SKIPPED if each.skipped else StageStatus.PENDING,
+            message=each.skipped,
+        )
+        for each in planned
+    )
+    return Deployment(
+        id=orchestrator.new_id(),
+        kind=draft.kind,
+        status=DeploymentStatus.QUEUED,
+        release=draft.release,
+        environment=draft.environment_name,
+        policy=draft.policy,
+        strategy=draft.strategy,
+        stages=stages,
+        force=draft.force,
+    )
+
+
+def _values(draft: Draft, decision: Decision, place: int, events: int, now: datetime) -> dict[str, Any]:
+    targets = None
+    if draft.targets is not None:
+        targets = json.dumps(
+            {
+                node_id: {"digest": release.digest, "version": release.version} if release else None
+                for node_id, release in draft.targets.items()
+            }
+        )
+    return {
+        "id": decision.state.id,
+        "tenant_id": draft.tenant_id,
+        "kind": draft.kind.value,
+        "status": decision.state.status.value,
+        "module_id": draft.module_id,
+        "module_name": draft.module_name,
+        "release_id": draft.release_id,
+        "version": draft.release.version,
+        "digest": draft.release.digest,
+        "environment_id": draft.environment_id,
+        "environment_name": draft.environment_name,
+        "strategy": draft.strategy.value,
+        "policy": json.dumps(draft.policy.to_json()),
+        "force": draft.force,
+        "requested_by": draft.requested_by,
+        "requester_email": draft.requester_email,
+        "description": draft.description,
+        "details": json.dumps(dict(draft.metadata)),
+        "trace_id": draft.trace_id,
+        "not_before": draft.not_before,
+        "place": place,
+        "retry_of": draft.retry_of,
+        "rollback_of": draft.rollback_of,
+        "targets": targets,
+        "event_seq": events,
+        "now": now,
+    }

@@ -1,0 +1,237 @@
+"""Which processes make up the local stack, with which environment.
+
+The command lines of the orchestrator are those of the Procfile. External servers (HOTSWAP_DATABASE_URL,
+HOTSWAP_BROKER_URL set by whoever starts it) take the place of embedded ones.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from deploy.local.datafolder import DataFolder
+from deploy.local.fleet import make_certificates, make_signing_key, write_fleet
+from deploy.local.ledger import MARKER
+from deploy.local.options import ROOT, Options
+from deploy.local.ports import LOOPBACK, kept_ports
+from deploy.local.postgres import Postgres
+from deploy.local.probes import http_answers, postgres_answers, stack_is_ready, tls_client, valkey_answers
+from deploy.local.secret_files import kept_secret, passwords, write_private
+from deploy.local.service import Phase, Service, Stop
+from deploy.local.valkey import Valkey
+
+DATABASE_VARIABLES = ("HOTSWAP_DATABASE_URL", "HOTSWAP_DATABASE_URL_FILE")
+BROKER_VARIABLES = ("HOTSWAP_BROKER_URL", "HOTSWAP_BROKER_URL_FILE")
+SERVERS = ("postgres", "valkey")
+_CELERY = ("-A", "workers.celery_app")
+_ORCHESTRATOR_NAME = "orchestrator.hotswap.internal"
+# Warm shutdown, then a cold one, which gives back what runs; the last is SIGKILL.
+_CELERY_STOP = Stop(signal.SIGTERM, 5.0, signal.SIGQUIT, 1.0)
+_GUNICORN_STOP = Stop(signal.SIGTERM, 5.0, signal.SIGQUIT, 0.5)
+_AGENTS_STOP = Stop(signal.SIGINT, 11.5, signal.SIGKILL, 0.5)  # SIGINT: modules end too, drains are cut at 10 s
+_POSTGRES_STOP = Stop(signal.SIGINT, 8.0, signal.SIGQUIT, 3.0)  # fast, then immediate: never lost, only slower to start
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run, what asks for the readiness of the whole, and what to tell the person."""
+
+    services: tuple[Service, ...]
+    whole: Service
+    prepare: tuple[Callable[[], None], ...]  # to be called once before the start; each may raise StackError
+    environment: Mapping[str, str] = field(repr=False)
+    urls: Mapping[str, str]
+    credentials: Mapping[str, str] = field(repr=False)
+    flower_password: str = field(repr=False)
+    generated: bool  # whether credentials.json holds some of them
+
+
+def phase_of(name: str) -> Phase:
+    """In which phase a service of that name belongs, as the ledger knows only names."""
+    if name in SERVERS:
+        return Phase.SERVERS
+    return Phase.AGENTS if name == "agents" else Phase.ORCHESTRATOR
+
+
+def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str, str]) -> Plan:
+    """Makes keys, certificates, secrets and configuration files where they are missing, and the list of processes.
+
+    Raises StackError.
+    """
+    ports = kept_ports(data.path("ports.json"), ["postgres", "valkey", "agents", "flower"])
+    users = passwords(outer, data.path("credentials.json"))
+    make_certificates(data)
+    make_signing_key(data)
+    environment = _environment(options, data, port, ports, outer, users)
+    postgres = None if _given(outer, DATABASE_VARIABLES) else _postgres(data, ports)
+    valkey = None if _given(outer, BROKER_VARIABLES) else _valkey(data, ports)
+    servers = [
+        *([_postgres_service(data, postgres)] if postgres else []),
+        *([_valkey_service(data, valkey, outer)] if valkey else []),
+    ]
+    flower_password = kept_secret(data.path("secrets", "flower"))
+    public = f"http://{LOOPBACK}:{port}"
+    whole = Service("the stack", Phase.AGENTS, (), {}, data.root, ready=stack_is_ready(port))
+    return Plan(
+        services=(*servers, *_orchestrator(data, environment, port, ports), _agents(options, data, environment, ports)),
+        whole=whole,
+        prepare=tuple(server.prepare for server in (postgres, valkey) if server is not None),
+        environment=environment,
+        urls={
+            "api": public,
+            "docs": f"{public}/api/v1/docs",
+            "metrics": f"{public}/metrics",
+            "flower": f"http://{LOOPBACK}:{ports['flower']}",
+            "agentListener": f"https://{LOOPBACK}:{ports['agents']}",
+        },
+        credentials=users,
+        flower_password=flower_password,
+        generated=any(not outer.get(f"HOTSWAP_{user.upper()}_PASSWORD") for user in users),
+    )
+
+
+def _given(outer: Mapping[str, str], variables: tuple[str, ...]) -> bool:
+    return any(outer.get(variable) for variable in variables)
+
+
+def _postgres(data: DataFolder, ports: Mapping[str, int]) -> Postgres:
+    return Postgres(data.path("postgres", "data"), ports["postgres"], kept_secret(data.path("secrets", "postgres")))
+
+
+def _valkey(data: DataFolder, ports: Mapping[str, int]) -> Valkey:
+    return Valkey(data.path("valkey"), ports["valkey"], kept_secret(data.path("secrets", "valkey")))
+
+
+def _postgres_service(data: DataFolder, postgres: Postgres) -> Service:
+    return Service(
+        "postgres",
+        Phase.SERVERS,
+        tuple(postgres.command()),
+        {**postgres.environment(), **_mark(data)},
+        postgres.folder,
+        ready=postgres_answers(postgres.url()),
+        before=postgres.clear_stale_lock,
+        stop=_POSTGRES_STOP,
+    )
+
+
+def _valkey_service(data: DataFolder, valkey: Valkey, outer: Mapping[str, str]) -> Service:
+    return Service(
+        "valkey",
+        Phase.SERVERS,
+        tuple(valkey.command()),
+        {"PATH": outer.get("PATH", os.defpath), **_mark(data)},
+        valkey.folder,
+        ready=valkey_answers(valkey),
+        stop=Stop(signal.SIGTERM, 3.0),
+    )
+
+
+def _mark(data: DataFolder) -> dict[str, str]:
+    return {MARKER: data.id}
+
+
+def _environment(
+    options: Options,
+    data: DataFolder,
+    port: int,
+    ports: Mapping[str, int],
+    outer: Mapping[str, str],
+    users: Mapping[str, str],
+) -> dict[str, str]:
+    """The orchestrator's environment: what we were given, completed by what the local stack makes itself."""
+    made: dict[str, str] = {
+        "HOTSWAP_HOST": LOOPBACK,
+        "HOTSWAP_PORT": str(port),
+        "HOTSWAP_AGENT_HOST": LOOPBACK,
+        "HOTSWAP_AGENT_PORT": str(ports["agents"]),
+        "HOTSWAP_FLOWER_PORT": str(ports["flower"]),
+        "HOTSWAP_TLS_CA": str(data.path("tls", "ca.pem")),
+        "HOTSWAP_TLS_CERTIFICATE": str(data.path("tls", "orchestrator.pem")),
+        "HOTSWAP_TLS_KEY": str(data.path("tls", "orchestrator.key")),
+        "HOTSWAP_ARTIFACTS_DIR": str(data.path("artifacts")),
+        "HOTSWAP_TRUSTED_KEYS_DIR": str(data.path("keys", "trusted")),
+        "HOTSWAP_EXPECTED_NODES": str(sum(group.count for group in options.nodes)),
+        "PROMETHEUS_MULTIPROC_DIR": str(data.path("run", "metrics")),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), outer.get("PYTHONPATH", "")))),
+        "PYTHONUNBUFFERED": "1",
+        # Threads would each get a heap of their own, for nothing on a small machine.
+        "MALLOC_ARENA_MAX": "2",
+        **_mark(data),
+    }
+    secrets_made = {
+        "HOTSWAP_JWT_SECRET": "jwt",
+        "HOTSWAP_TASK_SECRET": "tasks",
+        "HOTSWAP_FLOWER_PASSWORD": "flower",
+    }
+    for variable, file in secrets_made.items():
+        if not _given(outer, (variable, f"{variable}_FILE")):
+            kept_secret(data.path("secrets", file))
+            made[f"{variable}_FILE"] = str(data.path("secrets", file))
+    for user, password in users.items():
+        made[f"HOTSWAP_{user.upper()}_PASSWORD"] = password
+    if not _given(outer, DATABASE_VARIABLES):
+        made["HOTSWAP_DATABASE_URL_FILE"] = _url_file(data, "database-url", _postgres(data, ports).url())
+    if not _given(outer, BROKER_VARIABLES):
+        made["HOTSWAP_BROKER_URL_FILE"] = _url_file(data, "broker-url", _valkey(data, ports).url())
+    return {**outer, **made}
+
+
+def _url_file(data: DataFolder, name: str, url: str) -> str:
+    path = data.path("secrets", name)
+    write_private(path, url.encode())
+    return str(path)
+
+
+def _program(name: str) -> str:
+    """A command of the virtual environment that we run in."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _orchestrator(
+    data: DataFolder, environment: Mapping[str, str], port: int, ports: Mapping[str, int]
+) -> list[Service]:
+    def service(name: str, *command: str, stop: Stop = _CELERY_STOP) -> Service:
+        return Service(name, Phase.ORCHESTRATOR, command, environment, data.root, stop=stop)
+
+    def worker(queue: str, pool: str, concurrency: int) -> Service:
+        return service(
+            queue,
+            *(_program("celery"), *_CELERY, "worker", "-Q", queue, "-n", f"{queue}@%h"),
+            *("-P", pool, "-c", str(concurrency), "-E", "--without-gossip", "--without-mingle"),
+        )
+
+    tls = tls_client(*(data.path("tls", name) for name in ("ca.pem", "orchestrator.pem", "orchestrator.key")))
+    api = service(
+        "api",
+        *(_program("gunicorn"), "--config", str(ROOT / "config" / "gunicorn_api.py"), "app.api.wsgi:application"),
+        stop=_GUNICORN_STOP,
+    )
+    listener = service(
+        "agent-listener",
+        *(_program("gunicorn"), "--config", str(ROOT / "config" / "gunicorn_agents.py")),
+        "app.api.agent_wsgi:application",
+        stop=_GUNICORN_STOP,
+    )
+    migrate = (sys.executable, "-m", "app.infrastructure.db.migrate")
+    return [
+        Service("migrate", Phase.MIGRATION, migrate, environment, data.root, once=True),
+        replace(api, ready=http_answers(port, "/health/live")),
+        replace(listener, ready=http_answers(ports["agents"], "/", tls, _ORCHESTRATOR_NAME)),
+        worker("pipeline", "prefork", 2),
+        worker("deploy", "threads", 16),
+        worker("urgent", "threads", 8),
+        worker("control", "threads", 2),
+        service("beat", _program("celery"), *_CELERY, "beat", "--schedule", str(data.path("beat", "schedule"))),
+        service("flower", _program("celery"), *_CELERY, "flower", f"--conf={ROOT / 'config' / 'flower.py'}"),
+    ]
+
+
+def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], ports: Mapping[str, int]) -> Service:
+    configurations = write_fleet(data, options.nodes, ports["agents"])
+    # Agents know nothing of the orchestrator's secrets.
+    own = {name: value for name, value in environment.items() if not name.startswith("HOTSWAP_")}
+    command = (sys.executable, "-m", "agent.host", "--configs", str(configurations))
+    return Service("agents", Phase.AGENTS, command, {**own, **_mark(data)}, data.root, stop=_AGENTS_STOP)

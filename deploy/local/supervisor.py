@@ -1,0 +1,171 @@
+"""Starts services in order of readiness, starts again what dies, and stops them in order, in bounded time.
+
+One thread, one event loop: children are forked from it, so there must be no other thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.local import logs
+from deploy.local.child import Child, spawn
+from deploy.local.console import Console
+from deploy.local.errors import StackError
+from deploy.local.ledger import Ledger
+from deploy.local.service import STOP_ORDER, Phase, Restarts, Service
+
+START_LIMIT = 90.0  # seconds for one service to be ready; a slow disk's first initdb is not in it
+READY_LIMIT = 180.0  # seconds for the whole to be ready after the last service has been started
+STOP_LIMIT = 19.0  # seconds for everything to end
+_LOOK_EVERY = 0.05
+_REPORT_EVERY = 10.0
+_CUT_LOGS_EVERY = 5.0
+
+
+class StartError(Exception):
+    """The stack did not get ready. The text says what did not."""
+
+
+class Stopped(Exception):
+    """Somebody asked for a stop."""
+
+
+@dataclass
+class _Slot:
+    """A service and what became of it."""
+
+    service: Service
+    child: Child | None = None
+    restarts: Restarts = field(default_factory=Restarts)
+    again: asyncio.TimerHandle | None = None
+
+
+class Supervisor:
+    """Runs `services`. `replace=False` leaves dead what died, and says so."""
+
+    def __init__(
+        self, services: Sequence[Service], ledger: Ledger, log_folder: Path, console: Console, *, replace: bool = True
+    ) -> None:
+        self._slots = {service.name: _Slot(service) for service in services}
+        self._ledger = ledger
+        self._log_folder = log_folder
+        self._console = console
+        self._replace = replace
+        self._stop = asyncio.Event()
+        self._stopping = False
+
+    def ask_to_stop(self) -> None:
+        """Begin to stop, once; safe to call again and from a signal's handler in the loop."""
+        if self._stop.is_set():
+            self._console.say("already stopping")
+            return
+        self._stop.set()
+
+    async def start(self) -> None:
+        """Bring every service up, phase by phase. Raises StartError, Stopped."""
+        for phase in Phase:
+            slots = [slot for slot in self._slots.values() if slot.service.phase is phase]
+            for slot in slots:
+                self._start(slot)
+            await asyncio.gather(*(self._until_ready(slot) for slot in slots))
+
+    async def until_ready(self, ask: Service) -> None:
+        """Wait for the probe of a whole, a service without a process of its own. Raises StartError, Stopped."""
+        await self._until_ready(_Slot(ask), READY_LIMIT)
+
+    async def run(self) -> None:
+        """Watch over all until a stop is asked for."""
+        while not self._stop.is_set():
+            for name in self._slots:
+                logs.cut(self._log(name))
+            try:
+                await asyncio.wait_for(self._stop.wait(), _CUT_LOGS_EVERY)
+            except TimeoutError:
+                continue
+
+    async def end(self) -> None:
+        """Stop everything in order; what is late is killed. Takes at most STOP_LIMIT."""
+        self._stopping = True
+        for slot in self._slots.values():
+            if slot.again is not None:
+                slot.again.cancel()
+        deadline = time.monotonic() + STOP_LIMIT
+        for phase in STOP_ORDER:
+            children = [slot.child for slot in self._slots.values() if slot.child and slot.service.phase is phase]
+            living = [child for child in children if child.exit_code is None]
+            if living:
+                self._console.say(f"stopping {', '.join(child.service.name for child in living)}")
+            try:
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await asyncio.gather(*(child.end() for child in living))
+            except TimeoutError:
+                await asyncio.gather(*(child.kill() for child in living))
+
+    def _log(self, name: str) -> Path:
+        return self._log_folder / f"{name}.log"
+
+    def _start(self, slot: _Slot) -> None:
+        slot.again = None
+        name = slot.service.name
+        try:
+            slot.child = spawn(slot.service, self._ledger, self._log(name), lambda child: self._ended(slot, child))
+        except StackError:
+            raise
+        except (OSError, RuntimeError) as error:
+            # E.g. no process left, or the disk is full: it may be better in a moment.
+            self._console.say(f"{name} could not be started: {error}")
+            self._start_again(slot, time.monotonic())
+
+    def _ended(self, slot: _Slot, child: Child) -> None:
+        name = slot.service.name
+        self._ledger.strike(name)
+        if child.stopping or self._stopping or (slot.service.once and child.exit_code == 0):
+            return
+        said = logs.last_words(self._log(name))
+        self._console.say(f"{name} {_manner(child.exit_code)}{f': {said}' if said else ''}")
+        if slot.service.once:
+            return
+        if not self._replace:
+            self._console.say(f"{name} is not started again (--no-replace)")
+            return
+        self._start_again(slot, child.started)
+
+    def _start_again(self, slot: _Slot, started: float) -> None:
+        now = time.monotonic()
+        wait = slot.restarts.died(started, now)
+        if slot.restarts.loops(now):
+            self._console.say(f"{slot.service.name} keeps dying; still trying. See {self._log(slot.service.name)}")
+        slot.again = asyncio.get_running_loop().call_later(wait, self._start, slot)
+
+    async def _until_ready(self, slot: _Slot, limit: float = START_LIMIT) -> None:
+        name, probe = slot.service.name, slot.service.ready
+        begun = reported = time.monotonic()
+        while True:
+            if self._stop.is_set():
+                raise Stopped
+            lacks = await self._lacks(slot)
+            if lacks is None:
+                return
+            now = time.monotonic()
+            if now - begun > limit or (slot.service.once and slot.child and slot.child.exit_code):
+                raise StartError(f"{name} did not get ready: {lacks}")
+            if probe is not None and now - reported > _REPORT_EVERY:
+                reported = now
+                self._console.say(f"waiting for {name}: {lacks}")
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _lacks(self, slot: _Slot) -> str | None:
+        service, child = slot.service, slot.child
+        if service.once:
+            if child is None or child.exit_code is None:
+                return "has not ended"
+            return None if child.exit_code == 0 else logs.last_words(self._log(service.name), lines=3)
+        return None if service.ready is None else await service.ready()
+
+
+def _manner(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was killed by signal {-code}"
+    return f"ended with code {code}"

@@ -1,0 +1,45 @@
+"""The one base class of all tasks: checks the message's signature, owns log context and metrics, never lets a task
+retry by itself. What failed unexpectedly keeps its claim: the reconciler gives it to the next attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import structlog
+from celery import Task
+
+from app.infrastructure.work_metrics import TASK_SECONDS
+from workers import signing
+
+log = logging.getLogger(__name__)
+
+
+class UnsignedMessage(Exception):
+    """A message that none of us published."""
+
+
+class Work(Task):  # type: ignore[misc]
+    """Base of every task."""
+
+    abstract = True
+    ignore_result = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        request = self.request
+        given = (request.headers or {}).get(signing.HEADER) or request.get(signing.HEADER)
+        if not request.called_directly and not signing.genuine(given, self.name, str(request.id), args, kwargs):
+            raise UnsignedMessage(f"{self.name} {request.id}: the message's signature does not hold")
+        begun = time.monotonic()
+        outcome = "failed"
+        with structlog.contextvars.bound_contextvars(
+            task=self.name, task_id=request.id, root_id=request.root_id, deployment_id=args[0] if args else None
+        ):
+            try:
+                result = super().__call__(*args, **kwargs)
+                outcome = "done" if result is not None else "nothing to do"
+                return result
+            finally:
+                TASK_SECONDS.labels(task=self.name, outcome=outcome).observe(time.monotonic() - begun)

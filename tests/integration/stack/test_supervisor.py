@@ -1,0 +1,200 @@
+"""The supervisor over real servers: start, stop, deaths, a kill -9 of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from deploy.local.ports import free_ports
+from tests.integration.stack.running import ROOT, RunningStack, until
+
+
+def secret(stack: RunningStack, name: str) -> str:
+    return (stack.folder / "secrets" / name).read_text()
+
+
+def answer(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return str(response.read().decode())
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+def test_it_starts_locks_its_folder_tells_everything_once_and_stops(tmp_path: Path) -> None:
+    with RunningStack(tmp_path / "data") as stack:
+        urls = stack.until_ready()
+        assert answer(urls["api"]) is not None
+        until(lambda: "Ctrl-C stops everything" in stack.output, "the banner")
+        assert stack.output.count(urls["docs"]) == 1
+        for user in ("admin", "deployer", "approver", "viewer"):
+            assert f"    {user}" in stack.output
+        commands = [Path(f"/proc/{key.pid}/cmdline").read_bytes() for key in stack.processes()]
+        for ordinary in (b"valkey-server", b"postgres", b"gunicorn"):
+            assert any(ordinary in command for command in commands), ordinary
+        refused = _refusal(tmp_path / "data", 0)
+        assert f"process {stack.process.pid}" in refused
+        assert "--data-dir" in refused
+        assert stack.stop(signal.SIGINT) == 0
+        assert stack.survivors() == []
+        assert stack.output.rstrip().endswith("stopped")
+        for private in ("secrets/jwt", "secrets/database-url", "keys/development.key", "tls/ca.key"):
+            assert (stack.folder / private).stat().st_mode & 0o077 == 0, private
+
+
+def test_a_second_ctrl_c_is_harmless(tmp_path: Path) -> None:
+    with RunningStack(tmp_path / "data") as stack:
+        stack.until_ready()
+        stack.process.send_signal(signal.SIGINT)
+        until(lambda: "stopping" in stack.output, "it stops")
+        if stack.process.poll() is None:
+            stack.process.send_signal(signal.SIGINT)
+        assert stack.process.wait(60) == 0
+        assert stack.survivors() == []
+
+
+def test_a_stop_in_the_midst_of_the_start_leaves_nothing(tmp_path: Path) -> None:
+    with RunningStack(tmp_path / "data") as stack:
+        until(lambda: "starting" in stack.output, "it starts")
+        assert stack.stop() == 0
+        assert stack.survivors() == []
+        assert stack.processes() == set()
+
+
+def test_what_dies_is_started_again(tmp_path: Path) -> None:
+    with RunningStack(tmp_path / "data") as stack:
+        urls = stack.until_ready()
+        for service in ("api", "valkey", "postgres"):
+            before = stack.key(service)
+            stack.kill(service)
+            until(partial(_replaced, stack, service, before), f"another {service}")
+            until(lambda: answer(urls["api"]), f"the application answers after the death of {service}")
+        assert "api was killed by signal 9" in stack.output
+        assert stack.stop() == 0
+        assert stack.survivors() == []
+
+
+def _replaced(stack: RunningStack, service: str, before: object) -> bool:
+    try:
+        return stack.key(service) != before
+    except StopIteration:
+        return False
+
+
+def test_no_replace_leaves_dead_what_died(tmp_path: Path) -> None:
+    with RunningStack(tmp_path / "data", "--no-replace") as stack:
+        urls = stack.until_ready()
+        stack.kill("api")
+        until(lambda: "api is not started again" in stack.output, "it says so")
+        assert answer(urls["api"]) is None
+        assert stack.stop() == 0
+
+
+def test_after_a_kill_of_the_supervisor_the_next_start_ends_the_orphans_and_keeps_the_state(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with RunningStack(folder) as first:
+        urls = first.until_ready()
+        database = secret(first, "database-url")
+        with psycopg.connect(database) as connection:
+            connection.execute("CREATE TABLE kept (id int)")
+            connection.execute("INSERT INTO kept VALUES (42)")
+        with redis.Redis.from_url(secret(first, "broker-url")) as broker:
+            broker.set("kept", "42")
+        os.kill(first.key("valkey").pid, signal.SIGSTOP)  # a stopped one has to end, too
+        orphans = first.processes()
+        first.process.kill()
+        first.process.wait()
+        assert answer(urls["api"]) is not None  # orphans go on until the next start
+        with RunningStack(folder, port=int(urls["api"].rpartition(":")[2])) as second:
+            second.until_ready()
+            assert "ending what an earlier start left: api" in second.output
+            assert [key for key in orphans if key.is_alive()] == []
+            assert secret(second, "database-url") == database
+            with psycopg.connect(database) as connection:
+                assert connection.execute("SELECT id FROM kept").fetchone() == (42,)
+            assert second.stop() == 0
+            assert second.survivors() == []
+
+
+def test_a_killed_start_can_be_repeated(tmp_path: Path) -> None:
+    """kill -9 at several moments of the first start, initdb included: the next start always gets ready."""
+    folder = tmp_path / "data"
+    for marker in ("data/postgres", "data/postgres/data/PG_VERSION", "data/run/processes/postgres.json"):
+        with RunningStack(folder) as stack:
+            until((tmp_path / marker).exists, marker)
+            stack.process.kill()
+            stack.process.wait()
+            with RunningStack(folder) as again:
+                if marker.endswith("json"):
+                    again.until_ready()
+                    assert again.stop() == 0
+                    assert again.survivors() == []
+
+
+def test_a_port_in_use_is_one_line_and_code_2(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        said = _refusal(tmp_path / "data", listener.getsockname()[1])
+    assert "in use" in said
+    assert "--port" in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HOTSWAP_JWT_SECRET", "changeme"),
+        ("HOTSWAP_DATABASE_URL", "mysql://x/y"),
+        ("HOTSWAP_DATABASE_URL", "postgresql://hotswap:wrong@127.0.0.1:{port}/hotswap"),
+        ("HOTSWAP_BROKER_URL", "redis://127.0.0.1:{port}/0"),
+        ("HOTSWAP_ADMIN_PASSWORD", "hotswap-is-fine"),
+    ],
+)
+def test_an_unusable_setting_is_one_line_and_code_2(tmp_path: Path, variable: str, value: str) -> None:
+    said = _refusal(tmp_path / "data", 0, **{variable: value.format(port=free_ports(1)[0])})
+    assert variable in said
+    assert "wrong@" not in said
+
+
+def _refusal(folder: Path, port: int, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.stack.small_stack", str(folder), str(port)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("hotswap: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_external_servers_are_used_and_none_is_started(tmp_path: Path, database_url: str, broker_url: str) -> None:
+    external = {"HOTSWAP_DATABASE_URL": database_url, "HOTSWAP_BROKER_URL": broker_url}
+    with RunningStack(tmp_path / "data", environment=external) as stack:
+        urls = stack.until_ready()
+        assert answer(urls["api"]) is not None
+        assert not (stack.folder / "postgres").exists()
+        assert not (stack.folder / "valkey").exists()
+        assert stack.stop() == 0
+
+
+def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
+    """Below a folder that nobody else may enter; the other tests show the same for root, where root runs them."""
+    user = ("unshare", "--user", "--map-user=1000", "--map-group=1000") if os.geteuid() == 0 else ()
+    with RunningStack(tmp_path / "data", prefix=user) as stack:
+        stack.until_ready()
+        assert stack.stop() == 0
+        assert stack.survivors() == []

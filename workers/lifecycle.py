@@ -1,0 +1,83 @@
+"""When worker processes begin and end: presence in each process that executes, a reconciler beside each worker.
+
+A thread-pool worker executes in its own process and reconciles on a thread of it. A prefork parent holds nothing (a
+process with presence never forks without exec): its children hold theirs, and its reconciler is a spawned helper that
+dies with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from celery.signals import (
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+)
+
+from workers import process, reconciler
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_reconciler: reconciler.Loop | subprocess.Popen[bytes] | None = None
+_prefork = False
+
+
+def install() -> None:
+    """Connect to Celery's signals; nothing happens in processes that are no workers (beat, Flower, the API)."""
+    worker_init.connect(_worker_init, weak=False, dispatch_uid="hotswap-init")
+    worker_ready.connect(_worker_ready, weak=False, dispatch_uid="hotswap-ready")
+    worker_process_init.connect(_child_begins, weak=False, dispatch_uid="hotswap-child-init")
+    worker_process_shutdown.connect(_child_ends, weak=False, dispatch_uid="hotswap-child-shutdown")
+    worker_shutdown.connect(_worker_shutdown, weak=False, dispatch_uid="hotswap-shutdown")
+
+
+def _worker_init(sender: Any = None, **_rest: Any) -> None:
+    global _prefork
+    _prefork = "prefork" in str(getattr(sender, "pool_cls", ""))
+
+
+def _worker_ready(sender: Any = None, **_rest: Any) -> None:
+    global _reconciler
+    if _prefork:
+        _reconciler = subprocess.Popen(
+            [sys.executable, "-m", "workers.reconciler"], close_fds=True, preexec_fn=_die_with_parent
+        )
+        return
+    name = str(getattr(sender, "hostname", "worker")).partition("@")[0]
+    process.current(name)
+    _reconciler = reconciler.Loop(process.current().orchestrator)
+    _reconciler.start()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _child_begins(**_rest: Any) -> None:
+    process.current("pipeline")
+
+
+def _child_ends(**_rest: Any) -> None:
+    process.leave()
+
+
+def _worker_shutdown(**_rest: Any) -> None:
+    global _reconciler
+    running, _reconciler = _reconciler, None
+    if isinstance(running, subprocess.Popen):
+        running.terminate()
+        running.wait(5)
+    elif running is not None:
+        running.stop()
+        process.leave()
+    log.info("worker %d has left", os.getpid())

@@ -1,0 +1,18 @@
+"""What beat triggers: only what is periodic by nature. Ticks are safe to run twice and expire before the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "repair drift": {
+        "task": "control.repair_drift",
+        "schedule": 5.0,
+        "options": {"expires": 5.0, "queue": "control"},
+    },
+    "prove that beat ticks": {
+        "task": "control.record_beat",
+        "schedule": 5.0,
+        "options": {"expires": 10.0, "queue": "control"},
+    },
+}
