@@ -128,35 +128,32 @@ class Client:
         """An answer whose body is read as it comes; a silence of more than `silence` seconds ends it as Unreachable."""
         timeout = httpx.Timeout(ANSWER_LIMIT, connect=CONNECT_LIMIT, read=silence)
         with _told(self.url):
-            token = self._credentials.token(self._post_openly)
+            token = self._credentials.token(self.post_openly)
             for last in (False, True):
                 given = {**headers, "Authorization": f"Bearer {token}"}
                 with self._http.stream("GET", path, params=_params(query), headers=given, timeout=timeout) as response:
                     if response.status_code == httpx.codes.UNAUTHORIZED and not last:
-                        token = self._credentials.renewed(self._post_openly, token)
+                        token = self._credentials.renewed(self.post_openly, token)
                         continue
-                    if response.status_code != httpx.codes.OK:
+                    if not response.is_success:
                         response.read()
                         raise refusal(response, self.url)
                     yield response
                     return
 
-    def log_in(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A POST without a token."""
-        return self._post_openly(path, body)
-
-    def _post_openly(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def post_openly(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A POST without a token: log in, renew, log out."""
         answer = _json(self._answered(lambda: self._http.post(path, json=body), 1))
         if not isinstance(answer, Mapping):
             raise Unreachable(f"{self.url} answered what is no HotSwap server's answer: is the URL right?")
         return answer
 
     def _authorized(self, send: Callable[[str], httpx.Response], tries: int) -> httpx.Response:
-        token = self._credentials.token(self._post_openly)
+        token = self._credentials.token(self.post_openly)
         try:
             return self._answered(lambda: send(token), tries)
         except NotLoggedIn:
-            renewed = self._credentials.renewed(self._post_openly, token)
+            renewed = self._credentials.renewed(self.post_openly, token)
             return self._answered(lambda: send(renewed), tries)
 
     def _answered(self, send: Callable[[], httpx.Response], tries: int) -> httpx.Response:

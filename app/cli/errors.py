@@ -70,5 +70,9 @@ class Gone(Refused):
     """There is no such thing (404)."""
 
 
+class Busy(Refused):
+    """Too much at once (429): later it may be taken."""
+
+
 class Conflict(Refused):
     """The state forbids it, or somebody else was faster (409, 412, 428)."""

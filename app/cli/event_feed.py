@@ -17,7 +17,7 @@ import httpx
 
 from app.cli.client import Client
 from app.cli.deployment_events import DeploymentEvent, event_of, event_of_stream
-from app.cli.errors import CliError, NotLoggedIn, NotPermitted, Refused, Silence
+from app.cli.errors import Busy, CliError, NotLoggedIn, NotPermitted, Refused, Silence
 from app.cli.server_sent_events import EventTooLong, lines, parse
 
 EVENT_STREAM = "text/event-stream"
@@ -53,6 +53,10 @@ News = DeploymentEvent | Connected | Disconnected | Ended
 
 class _NoStream(Exception):
     """What answered is no event stream."""
+
+
+class _NoMoreEvents(Exception):
+    """The deployment has ended, and all its events are known here."""
 
 
 class EventFeed:
@@ -100,10 +104,12 @@ class EventFeed:
             except _NoStream:
                 swallowed = _SWALLOWED
                 continue
-            except (NotLoggedIn, NotPermitted, Refused) as error:
-                self._deliver(Ended(error))
+            except _NoMoreEvents:
                 return
             except (CliError, EventTooLong) as error:
+                if isinstance(error, NotLoggedIn | NotPermitted | Refused) and not isinstance(error, Busy):
+                    self._deliver(Ended(error))
+                    return
                 why = str(error)
                 if isinstance(error, Silence) and not self._heard:
                     swallowed += 1
@@ -117,6 +123,8 @@ class EventFeed:
         headers = {"Accept": EVENT_STREAM, "Last-Event-ID": str(self._last)}
         self._heard = True
         with self._client.stream(self._path, headers, silence=self._silence) as response:
+            if response.status_code == httpx.codes.NO_CONTENT:
+                raise _NoMoreEvents
             if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
                 raise _NoStream
             self._heard = False

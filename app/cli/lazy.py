@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
+from enum import Enum
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +19,14 @@ from typer.main import get_command
 Command = TyperCommand | TyperGroup
 
 
+class Takes(Enum):
+    """Which of the common options a command has."""
+
+    SERVER = ("--output", "--url")
+    OUTPUT = ("--output",)
+    NOTHING = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """`target` is `module:attribute`: a typer application, or a function that becomes one command."""
@@ -25,6 +34,7 @@ class Entry:
     name: str
     target: str
     help: str
+    takes: Takes = Takes.SERVER
 
 
 def application(**settings: Any) -> typer.Typer:
@@ -49,13 +59,14 @@ def built(target: Callable[..., Any] | typer.Typer) -> Command:
         command = get_command(single)
     if not isinstance(command, TyperCommand | TyperGroup):
         raise TypeError(f"{target!r} is no typer command")
+    command.rich_markup_mode = None  # importing rich for a help text takes longer than all else
     return command
 
 
 class LazyCommands(MutableMapping[str, Command]):
     """Name -> command. `prepare` is told each one when it has been loaded."""
 
-    def __init__(self, entries: tuple[Entry, ...], prepare: Callable[[Command], None]) -> None:
+    def __init__(self, entries: tuple[Entry, ...], prepare: Callable[[Command, Takes], None]) -> None:
         self.entries = {entry.name: entry for entry in entries}
         self._prepare = prepare
         self._loaded: dict[str, Command] = {}
@@ -65,7 +76,7 @@ class LazyCommands(MutableMapping[str, Command]):
             module, _, attribute = self.entries[name].target.partition(":")
             command = built(getattr(import_module(module), attribute))
             command.name = name
-            self._prepare(command)
+            self._prepare(command, self.entries[name].takes)
             self._loaded[name] = command
         return self._loaded[name]
 
@@ -82,7 +93,7 @@ class LazyCommands(MutableMapping[str, Command]):
         return len(self.entries)
 
 
-def lazy_group(entries: tuple[Entry, ...], prepare: Callable[[Command], None]) -> type[TyperGroup]:
+def lazy_group(entries: tuple[Entry, ...], prepare: Callable[[Command, Takes], None]) -> type[TyperGroup]:
     """A class of group with these commands, for `typer.Typer(cls=...)`."""
     lazy = LazyCommands(entries, prepare)
 

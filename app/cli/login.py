@@ -31,7 +31,7 @@ def login(
         run.output.warn(f"the password travels unencrypted to {configuration.url}")
     name = username or configuration.username or _asked_name(configuration.url)
     password = _password(run, name, password_stdin)
-    session = log_in(run.client.log_in, name, password)
+    session = log_in(run.client.post_openly, name, password)
     configuration.sessions.put(configuration.url, session)
     value = {"url": configuration.url, "username": session.username, "expiresAt": session.expires_at}
     run.output.result(value, [f"Logged in to {configuration.url} as {one_line(session.username)}."])
@@ -67,8 +67,10 @@ def whoami(ctx: typer.Context) -> None:
 def _revoke(run: Invocation, session: Session) -> None:
     """On the server; what is not there any more needs no revoking."""
     try:
-        body = {"refreshToken": session.refresh_token} if session.refresh_token else {}
-        run.client.post("/authentication/logout", body)
+        if session.refresh_token:
+            run.client.post_openly("/authentication/logout", {"refreshToken": session.refresh_token})
+        else:
+            run.client.post("/authentication/logout")
     except CliError as error:
         run.output.warn(f"the server was not told: {error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -25,14 +26,9 @@ def list_nodes(
     ctx: typer.Context,
     environment: Annotated[str | None, typer.Option("--environment", "-e", help="Only there.")] = None,
 ) -> None:
-    """Every node, how it is, and what it runs."""
+    """Every node and how it is. What they run: `hotswap cluster show`."""
     run = invocation(ctx)
-    wanted = environment.lower() if environment else None
-    nodes = [
-        node
-        for node in run.client.pages("/nodes")
-        if wanted is None or str(node.get("environment", "")).lower() == wanted
-    ]
+    nodes = list(run.client.pages("/nodes", {"environment": environment}))
     nodes.sort(key=lambda node: (str(node.get("environment")), str(node.get("hostname"))))
     rows = [
         (
@@ -40,11 +36,11 @@ def list_nodes(
             node.get("environment"),
             run.output.status(node.get("status")),
             node.get("lastHeartbeat"),
-            releases(node),
+            _labels(node) or " ",
         )
         for node in nodes
     ]
-    head = ("NODE", "ENVIRONMENT", "STATUS", "HEARD FROM", "RUNS")
+    head = ("NODE", "ENVIRONMENT", "STATUS", "HEARD FROM", "LABELS")
     run.output.result(nodes, table(head, rows, run.output.width()))
 
 
@@ -52,7 +48,7 @@ def list_nodes(
 def show(ctx: typer.Context, node: Name) -> None:
     """One node: labels, releases with their endpoints, what stands by."""
     run = invocation(ctx)
-    found = lookup.node(run.client, node)
+    found = run.client.get(_path(lookup.node(run.client, node)))
     run.output.result(found, _shown(found, run.output))
 
 
@@ -65,8 +61,8 @@ def log(
 ) -> None:
     """What a module wrote on a node, the newest part."""
     run = invocation(ctx)
-    found = lookup.node(run.client, node)
-    path = f"/nodes/{quote(str(found['nodeId']), safe='')}/modules/{quote(module or _only_module(found), safe='')}/log"
+    where = _path(lookup.node(run.client, node))
+    path = f"{where}/modules/{quote(module or _only_module(run.client.get(where)), safe='')}/log"
     if follow:
         _follow_log(run, path)
         return
@@ -101,7 +97,7 @@ def remove(
     name = one_line(found.get("hostname"))
     if not yes:
         _confirm(f"Remove {name} from {one_line(found.get('environment'))}?")
-    run.client.request("DELETE", f"/nodes/{quote(str(found['nodeId']), safe='')}")
+    run.client.request("DELETE", _path(found), repeatable=False)
     run.output.result({"nodeId": found["nodeId"], "removed": True}, [f"Node {name} is removed."])
 
 
@@ -111,10 +107,18 @@ def releases(node: dict[str, Any]) -> str:
     return ", ".join(f"{module} {version}" for module, version in found)
 
 
+def _path(node: dict[str, Any]) -> str:
+    return f"/nodes/{quote(str(node['nodeId']), safe='')}"
+
+
+def _labels(node: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in (node.get("labels") or {}).items())
+
+
 def _steer(ctx: typer.Context, node: str, action: str) -> None:
     run = invocation(ctx)
     found = lookup.node(run.client, node)
-    answer = run.client.post(f"/nodes/{quote(str(found['nodeId']), safe='')}/{action}")
+    answer = run.client.post(f"{_path(found)}/{action}")
     done = {"drain": "is drained", "undrain": "takes deployments again"}[action]
     run.output.result(answer, [f"Node {one_line(found.get('hostname'))} {done}."])
 
@@ -145,14 +149,14 @@ def _follow_log(run: Invocation, path: str) -> None:
             run.output.raw(response.text)
             return
         for event in parse(lines(response.iter_bytes())):
+            piece = json.loads(event.data)
             if run.output.json:
-                run.output.json_line({"data": event.data})
+                run.output.json_line(piece)
             else:
-                run.output.raw(event.data + "\n")
+                run.output.raw(str(piece.get("text", "")))
 
 
 def _shown(node: dict[str, Any], output: Output) -> Iterator[str]:
-    labels = node.get("labels") or {}
     pairs = [
         ("node", node.get("hostname")),
         ("id", node.get("nodeId")),
@@ -161,7 +165,7 @@ def _shown(node: dict[str, Any], output: Output) -> Iterator[str]:
         ("heard from", node.get("lastHeartbeat")),
         ("agent", node.get("agentVersion")),
         ("address", node.get("address")),
-        ("labels", ", ".join(f"{key}={value}" for key, value in labels.items()) or None),
+        ("labels", _labels(node) or None),
     ]
     yield from fields(pairs)
     for title, key in (("RUNS", "releases"), ("STANDS BY", "standby")):

@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 
-from app.cli.errors import CliError, Conflict, Gone, NotLoggedIn, NotPermitted, Refused, Unreachable
+from app.cli.errors import Busy, CliError, Conflict, Gone, NotLoggedIn, NotPermitted, Refused, Unreachable
 
 _CONFLICTS = frozenset({409, 412, 428})
 _NO_SUCH_THING = 404
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
+_TOO_MANY = 429
 _FIRST_SERVER_ERROR = 500
 _REDIRECTS = range(300, 400)
 
@@ -39,6 +40,7 @@ def _kind(status: int) -> type[CliError]:
         _UNAUTHORIZED: NotLoggedIn,
         _FORBIDDEN: NotPermitted,
         _NO_SUCH_THING: Gone,
+        _TOO_MANY: Busy,
     }
     if status in _CONFLICTS:
         return Conflict

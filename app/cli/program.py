@@ -7,37 +7,38 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-import typer
 from typer.core import TyperCommand
 
 from app.cli.errors import CliError
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation, common_options
-from app.cli.lazy import Command, Entry, application, lazy_group
+from app.cli.lazy import Command, Entry, Takes, application, built, lazy_group
 
 
-def prepare(command: Command) -> None:
-    """Give a command, and those below it, the options that all have. `init` and the like ignore them."""
+def prepare(command: Command, takes: Takes) -> None:
+    """Give a command, and those below it, the common options that it takes."""
     if isinstance(command, TyperCommand):
-        command.params.extend(common_options())
+        command.params.extend(option for option in common_options() if option.opts[0] in takes.value)
         return
     for below in command.commands.values():
         if isinstance(below, Command):
-            prepare(below)
+            prepare(below, takes)
 
 
-def program(commands: tuple[Entry, ...]) -> typer.Typer:
+def program(commands: tuple[Entry, ...]) -> Command:
     """The whole command line over these commands."""
     app = application(cls=lazy_group(commands, prepare), name="hotswap")
     app.callback()(_root)
-    return app
+    command = built(app)
+    command.params.extend(common_options())
+    return command
 
 
 def run(commands: tuple[Entry, ...], arguments: Sequence[str] | None = None) -> int:
     """Run a command line (default: the process's) and return its exit code. Nothing escapes as a traceback."""
     invocation = Invocation()
     try:
-        program(commands)(args=arguments, prog_name="hotswap", obj=invocation)
+        program(commands).main(args=arguments, prog_name="hotswap", obj=invocation)
     except CliError as error:
         invocation.output_for_errors().error(error)
         return error.exit_code
