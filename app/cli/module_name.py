@@ -46,7 +46,7 @@ def in_archive(path: Path) -> str:
     except (gzip.BadGzipFile, zlib.error):
         raise UsageProblem(f"{path} is not a .tar.gz") from None
     except EOFError:
-        raise UsageProblem(f"{path} is truncated or empty, and no {MANIFEST_NAME} stands before its end") from None
+        raise UsageProblem(f"{path} is truncated, and no {MANIFEST_NAME} stands before its end") from None
     except OSError as error:
         raise UsageProblem(f"cannot read {path}: {error.strerror or error}") from None
     return _named(content, f"{MANIFEST_NAME} in {path}")

@@ -34,9 +34,11 @@ def program(commands: tuple[Entry, ...]) -> Command:
     return command
 
 
-def run(commands: tuple[Entry, ...], arguments: Sequence[str] | None = None) -> int:
+def run(
+    commands: tuple[Entry, ...], arguments: Sequence[str] | None = None, invocation: Invocation | None = None
+) -> int:
     """Run a command line (default: the process's) and return its exit code. Nothing escapes as a traceback."""
-    invocation = Invocation()
+    invocation = invocation or Invocation()
     try:
         program(commands).main(args=arguments, prog_name="hotswap", obj=invocation)
     except CliError as error:
