@@ -1,43 +1,36 @@
 """The `hotswap` command: only the composition. A command's module is imported when that command is asked for."""
 
-from importlib import import_module
+from __future__ import annotations
 
-import typer
-from typer.core import TyperGroup
-from typer.main import get_command
+from app.cli.lazy import Entry, Takes
+from app.cli.program import run
 
-# Command -> module whose `app` (typer) is that command, or a group of them. In the order of the help.
-COMMANDS = {
-    "up": "app.cli.up",
-    "doctor": "app.cli.doctor",
-}
-
-
-class LazyGroup(TyperGroup):
-    """Knows the names of all commands without importing them."""
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """All names."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx, cmd_name):  # type: ignore[no-untyped-def]
-        """The command, imported now; None for an unknown one."""
-        module = COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        command = get_command(import_module(module).app)
-        command.name = cmd_name
-        return command
-
-
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-@app.callback()
-def hotswap() -> None:
-    """Take signed modules to a fleet of nodes, in waves, without a failed request."""
+# In the order of the help.
+COMMANDS = (
+    Entry("up", "app.cli.up:app", "Run the whole stack on this machine.", Takes.NOTHING),
+    Entry("doctor", "app.cli.doctor:app", "What this machine lacks, and what to do.", Takes.NOTHING),
+    Entry("init", "app.cli.init:init", "A module to start from, in a new folder.", Takes.OUTPUT),
+    Entry("lint", "app.cli.lint:lint", "Check a module's hotswap.yaml, without a server.", Takes.OUTPUT),
+    Entry("login", "app.cli.login:login", "Log in, and stay logged in."),
+    Entry("logout", "app.cli.login:logout", "Forget the login, here and on the server."),
+    Entry("whoami", "app.cli.login:whoami", "As whom the server knows you."),
+    Entry("keys", "app.cli.keys:app", "Publishers' keys: generate, trust, list."),
+    Entry("release", "app.cli.release:app", "Releases of a module: publish, list."),
+    Entry("deploy", "app.cli.deploy:deploy", "Bring a release to an environment."),
+    Entry("rollback", "app.cli.deploy:rollback", "Bring back what ran before."),
+    Entry("status", "app.cli.status:status", "What runs where."),
+    Entry("deployment", "app.cli.deployment:app", "Deployments: list, show, watch, cancel, pause, ..."),
+    Entry("node", "app.cli.node:app", "Nodes: list, show, log, drain, undrain, remove."),
+    Entry("cluster", "app.cli.cluster:app", "The nodes of one environment and what they run."),
+    Entry("environment", "app.cli.environment:app", "Environments and their policies: show, edit, apply."),
+    Entry("completion", "app.cli.completion:completion", "Shell completion for bash, zsh or fish.", Takes.NOTHING),
+)
 
 
 def main() -> None:
     """The console script."""
-    app(prog_name="hotswap")
+    raise SystemExit(int(run(COMMANDS)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Which server, as whom, and how to answer: flags, then HOTSWAP_*, then ~/.config/hotswap/config.toml.
+
+Last come what `hotswap login` remembers and, for the person who just typed `hotswap up`, what the local stack has in
+its data folder: its URL while it runs (`run/stack.json`), and the development key.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.cli.errors import UsageProblem
+from app.cli.sessions import SessionFile
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_DATA_DIR = Path(__file__).resolve().parents[2] / "var" / "local"  # as `hotswap up` has it
+STACK_FILE = Path("run", "stack.json")
+DEVELOPMENT_KEY = Path("keys", "development.key")
+API = "/api/v1"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_KNOWN_KEYS = frozenset({"url", "output", "signing_key", "data_dir", "login"})
+
+
+class OutputFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What was given on the command line."""
+
+    url: str | None = None
+    output: OutputFormat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """`secret`s are kept out of repr. `signing_key` None: none was named, and no local stack has one."""
+
+    url: str
+    output: OutputFormat
+    sessions: SessionFile
+    data_dir: Path
+    token: str | None = None
+    username: str | None = None
+    password: str | None = None
+    signing_key: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"Configuration(url={self.url!r})"
+
+    @property
+    def local(self) -> bool:
+        """Whether the server is on this machine."""
+        return urlsplit(self.url).hostname in _LOOPBACK
+
+
+def configuration_path(environment: Mapping[str, str]) -> Path:
+    """`HOTSWAP_CONFIG`, else `hotswap/config.toml` where XDG keeps configurations."""
+    if named := environment.get("HOTSWAP_CONFIG"):
+        return Path(named).expanduser()
+    base = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or "~").expanduser() / ".config"
+    return Path(base) / "hotswap" / "config.toml"
+
+
+def configure(flags: Flags, environment: Mapping[str, str]) -> Configuration:
+    """The configuration in force. Raises UsageProblem for what cannot be used."""
+    path = configuration_path(environment)
+    file = _read(path)
+    _refuse_unknown(file, path)
+    sessions = SessionFile(path)
+    data_dir = Path(environment.get("HOTSWAP_DATA_DIR") or _text(file, "data_dir", path) or DEFAULT_DATA_DIR)
+    stack_url = _stack_url(data_dir)
+    url = checked_url(
+        flags.url
+        or environment.get("HOTSWAP_URL")
+        or _text(file, "url", path)
+        or sessions.latest_url()
+        or stack_url
+        or DEFAULT_URL
+    )
+    output = flags.output or _output(environment.get("HOTSWAP_OUTPUT") or _text(file, "output", path) or "text")
+    named_key = environment.get("HOTSWAP_SIGNING_KEY") or _text(file, "signing_key", path)
+    return Configuration(
+        url=url,
+        output=output,
+        sessions=sessions,
+        data_dir=data_dir,
+        token=environment.get("HOTSWAP_TOKEN") or None,
+        username=environment.get("HOTSWAP_USERNAME") or None,
+        password=environment.get("HOTSWAP_PASSWORD") or None,
+        signing_key=Path(named_key).expanduser() if named_key else _development_key(data_dir, url, stack_url),
+    )
+
+
+def checked_url(url: str) -> str:
+    """The server's URL without `/` at its end. Raises UsageProblem when it is none."""
+    given = url.strip()
+    try:
+        parts = urlsplit(given)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise UsageProblem(f"{given!r} is not the URL of a server: it looks like https://hotswap.example.com:8000")
+    if parts.username is not None:
+        raise UsageProblem("no passwords in the URL: use `hotswap login`, or HOTSWAP_USERNAME and HOTSWAP_PASSWORD")
+    return given.rstrip("/").removesuffix(API)
+
+
+def _development_key(data_dir: Path, url: str, stack_url: str | None) -> Path | None:
+    """The local stack's key, when it is that stack that we talk to."""
+    key = data_dir / DEVELOPMENT_KEY
+    same = urlsplit(url).hostname in _LOOPBACK and (stack_url is None or stack_url == url)
+    try:
+        return key if same and key.is_file() else None
+    except OSError:
+        return None
+
+
+def _stack_url(data_dir: Path) -> str | None:
+    """Where the local stack's API is, while it runs; somebody else's stack, and what it left half written, are none."""
+    try:
+        url = json.loads((data_dir / STACK_FILE).read_text(encoding="utf-8"))["urls"]["api"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return url.rstrip("/").removesuffix(API) if isinstance(url, str) else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise UsageProblem(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageProblem(f"{path} is not TOML: {error}") from None
+
+
+def _refuse_unknown(file: Mapping[str, Any], path: Path) -> None:
+    unknown = sorted(set(file) - _KNOWN_KEYS)
+    if unknown:
+        known = ", ".join(sorted(_KNOWN_KEYS - {"login"}))
+        raise UsageProblem(f"{path} has a setting that does not exist: {', '.join(unknown)} (there are {known})")
+
+
+def _text(file: Mapping[str, Any], key: str, path: Path) -> str | None:
+    value = file.get(key)
+    if value is not None and not isinstance(value, str):
+        raise UsageProblem(f"{path}: {key} must be a text in quotes")
+    return value or None
+
+
+def _output(word: str) -> OutputFormat:
+    try:
+        return OutputFormat(word.lower())
+    except ValueError:
+        raise UsageProblem(f"there is no output format {word!r}: choose text or json") from None

@@ -1,0 +1,98 @@
+"""One run of `hotswap`: its flags, and what is made of them when a command first needs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.configuration import Configuration, Flags, OutputFormat, configure
+from app.cli.output import Output
+
+if TYPE_CHECKING:
+    from app.cli.client import Client
+
+
+@dataclass
+class Invocation:
+    """Travels as `obj` of the context. `connect` makes the client; tests give their own."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    flags: Flags = field(default_factory=Flags)
+    connect: Callable[[Configuration], Client] | None = None
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """Raises UsageProblem."""
+        return configure(self.flags, self.environment)
+
+    @cached_property
+    def client(self) -> Client:
+        """The client of the configured server; nothing is sent yet."""
+        if self.connect is not None:
+            return self.connect(self.configuration)
+        # httpx takes a third of a second to import: not for --help, init and lint.
+        from app.cli.authentication import credentials
+        from app.cli.client import Client
+
+        return Client(self.configuration, credentials(self.configuration))
+
+    @cached_property
+    def output(self) -> Output:
+        """Raises UsageProblem."""
+        colours = not self.environment.get("NO_COLOR") and self.environment.get("TERM") != "dumb"
+        return Output(self.configuration.output, colours=colours)
+
+    def output_for_errors(self) -> Output:
+        """As `output`, also when the configuration itself is what is wrong."""
+        if "configuration" in self.__dict__:
+            return self.output
+        return Output(self.flags.output or OutputFormat.TEXT)
+
+
+def invocation(ctx: typer.Context) -> Invocation:
+    """The invocation that a command runs in."""
+    found = ctx.find_object(Invocation)
+    if found is None:
+        raise TypeError("this command must be run by app.cli.program")
+    return found
+
+
+def _take_url(ctx: typer.Context, value: str | None) -> str | None:
+    if value is not None:
+        found = invocation(ctx)
+        found.flags = replace(found.flags, url=value)
+    return value
+
+
+def _take_output(ctx: typer.Context, value: OutputFormat | None) -> OutputFormat | None:
+    if value is not None:
+        found = invocation(ctx)
+        found.flags = replace(found.flags, output=value)
+    return value
+
+
+def _flags(
+    output: Annotated[
+        OutputFormat | None,
+        typer.Option(
+            "--output", "-o", help="How to answer.", callback=_take_output, expose_value=False, case_sensitive=False
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="The server [env: HOTSWAP_URL].", callback=_take_url, expose_value=False),
+    ] = None,
+) -> None:
+    """Not a command: its options are those that every command has."""
+
+
+def common_options() -> list[Any]:
+    """New objects for `--output` and `--url`, which every command takes, before or after its name."""
+    from app.cli.lazy import built
+
+    return list(built(_flags).params)

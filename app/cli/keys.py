@@ -1,0 +1,94 @@
+"""`hotswap keys generate`, `trust`, `list`, `remove`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from app.cli.errors import UsageProblem
+from app.cli.invocation import invocation
+from app.cli.lazy import application
+from app.cli.output import table
+
+app = application(help="Publishers' keys.")
+
+
+@app.command()
+def generate(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The private key; the public one becomes FILE.pub.")],
+) -> None:
+    """Make a key to sign releases with (Ed25519). Existing files are never overwritten; no server is asked."""
+    from agent.signatures import generate as new_key
+    from agent.signatures import key_id, private_pem, public_pem
+
+    run = invocation(ctx)
+    key = new_key()
+    public = file.with_name(file.name + ".pub")
+    if public.exists():
+        raise UsageProblem(f"{public} exists already: choose another name")
+    _write_new(file, private_pem(key), 0o600)
+    _write_new(public, public_pem(key.public_key()), 0o644)
+    identity = key_id(key.public_key())
+    value = {"keyId": identity, "privateKey": str(file), "publicKey": str(public)}
+    run.output.result(value, [f"Key {identity}: {file} (private, keep it so), {public} (public)"])
+    run.output.say(f"Let the server trust it with: hotswap keys trust {public}")
+
+
+@app.command()
+def trust(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.pub", help="A public key (PEM).")],
+    environment: Annotated[str | None, typer.Option("--environment", "-e", help="Only there; else everywhere.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
+) -> None:
+    """Let releases signed with this key be published and deployed."""
+    from agent.signatures import KeyInvalid, load_public, public_pem
+
+    run = invocation(ctx)
+    try:
+        # Read here so that a private key given by mistake never leaves this machine.
+        public = public_pem(load_public(file.read_bytes())).decode("ascii")
+    except OSError as error:
+        raise UsageProblem(f"cannot read {file}: {error.strerror}") from None
+    except KeyInvalid as error:
+        raise UsageProblem(f"{file}: {error}") from None
+    body = {"publicKey": public, "name": name or file.name.removesuffix(".pub")}
+    if environment is not None:
+        body["environment"] = environment
+    key = run.client.post("/keys", body)
+    where = key.get("environment") or "every environment"
+    run.output.result(key, [f"Key {key.get('keyId')} is trusted in {where}."])
+
+
+@app.command("list")
+def list_keys(ctx: typer.Context) -> None:
+    """The keys that are trusted, and where."""
+    run = invocation(ctx)
+    keys = list(run.client.pages("/keys"))
+    names = ("keyId", "name", "environment", "createdBy", "createdAt")
+    rows = [[key.get(name) or ("(all)" if name == "environment" else None) for name in names] for key in keys]
+    run.output.result(keys, table(("KEY", "NAME", "ENVIRONMENT", "BY", "SINCE"), rows, run.output.width()))
+
+
+@app.command()
+def remove(ctx: typer.Context, key: Annotated[str, typer.Argument(metavar="KEYID")]) -> None:
+    """Trust a key nowhere any more. What is deployed stays."""
+    run = invocation(ctx)
+    run.client.request("DELETE", f"/keys/{quote(key, safe='')}", repeatable=False)
+    run.output.result({"keyId": key, "trusted": False}, [f"Key {key} is trusted nowhere any more."])
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise UsageProblem(f"{path} exists already: choose another name") from None
+    except OSError as error:
+        raise UsageProblem(f"cannot write {path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)

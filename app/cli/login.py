@@ -1,0 +1,102 @@
+"""`hotswap login`, `logout`, `whoami`."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from app.cli.authentication import log_in
+from app.cli.errors import CliError, UsageProblem
+from app.cli.invocation import Invocation, invocation
+from app.cli.output import fields, one_line
+from app.cli.sessions import Session
+
+
+def login(
+    ctx: typer.Context,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for when not given.")] = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+) -> None:
+    """Log in, and stay logged in: the session is kept in ~/.config/hotswap/config.toml (mode 0600) and renewed.
+
+    Without a terminal the name and password come from HOTSWAP_USERNAME and HOTSWAP_PASSWORD. Build servers need no
+    login: HOTSWAP_TOKEN, or those two, are enough for every command.
+    """
+    run = invocation(ctx)
+    configuration = run.configuration
+    if configuration.url.startswith("http://") and not configuration.local:
+        run.output.warn(f"the password travels unencrypted to {configuration.url}")
+    name = username or configuration.username or _asked_name(configuration.url)
+    password = _password(run, name, password_stdin)
+    session = log_in(run.client.post_openly, name, password)
+    configuration.sessions.put(configuration.url, session)
+    value = {"url": configuration.url, "username": session.username, "expiresAt": session.expires_at}
+    run.output.result(value, [f"Logged in to {configuration.url} as {one_line(session.username)}."])
+
+
+def logout(ctx: typer.Context) -> None:
+    """Forget the login, here and on the server."""
+    run = invocation(ctx)
+    configuration = run.configuration
+    session = configuration.sessions.get(configuration.url)
+    if session is None:
+        run.output.result({"url": configuration.url}, [f"Not logged in to {configuration.url}."])
+        return
+    _revoke(run, session)
+    configuration.sessions.remove(configuration.url)
+    run.output.result({"url": configuration.url}, [f"Logged out of {configuration.url}."])
+
+
+def whoami(ctx: typer.Context) -> None:
+    """As whom the server knows you, and what you may do."""
+    run = invocation(ctx)
+    user = run.client.get("/authentication/me")
+    pairs = [
+        ("user", user.get("username")),
+        ("name", user.get("fullName")),
+        ("email", user.get("email")),
+        ("roles", ", ".join(user.get("roles") or [])),
+        ("server", run.configuration.url),
+    ]
+    run.output.result(user, fields(pairs))
+
+
+def _revoke(run: Invocation, session: Session) -> None:
+    """On the server; what is not there any more needs no revoking."""
+    try:
+        if session.refresh_token:
+            run.client.post_openly("/authentication/logout", {"refreshToken": session.refresh_token})
+        else:
+            run.client.post("/authentication/logout")
+    except CliError as error:
+        run.output.warn(f"the server was not told: {error}")
+
+
+def _asked_name(url: str) -> str:
+    if not sys.stdin.isatty():
+        raise UsageProblem("no name to log in with: give --username, or HOTSWAP_USERNAME and HOTSWAP_PASSWORD")
+    print(f"User name for {url}: ", end="", file=sys.stderr, flush=True)
+    name = sys.stdin.readline().strip()
+    if not name:
+        raise UsageProblem("no name was given")
+    return name
+
+
+def _password(run: Invocation, name: str, from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif run.configuration.password:
+        password = run.configuration.password
+    elif sys.stdin.isatty():
+        try:
+            password = getpass.getpass(f"Password of {name}: ")
+        except EOFError:
+            password = ""
+    else:
+        raise UsageProblem("no terminal to ask for the password: use --password-stdin or HOTSWAP_PASSWORD")
+    if not password:
+        raise UsageProblem("no password was given")
+    return password

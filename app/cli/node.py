@@ -1,0 +1,180 @@
+"""`hotswap node ...`: the hosts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from app.cli import lookup
+from app.cli.errors import UsageProblem
+from app.cli.invocation import Invocation, invocation
+from app.cli.lazy import application
+from app.cli.output import Output, fields, one_line, table
+
+app = application(help="Nodes: the hosts that run an agent.")
+Name = Annotated[str, typer.Argument(metavar="NODE", help="Its host name or id.")]
+_EVENT_STREAM = "text/event-stream"
+
+
+@app.command("list")
+def list_nodes(
+    ctx: typer.Context,
+    environment: Annotated[str | None, typer.Option("--environment", "-e", help="Only there.")] = None,
+) -> None:
+    """Every node and how it is. What they run: `hotswap cluster show`."""
+    run = invocation(ctx)
+    nodes = list(run.client.pages("/nodes", {"environment": environment}))
+    nodes.sort(key=lambda node: (str(node.get("environment")), str(node.get("hostname"))))
+    rows = [
+        (
+            node.get("hostname"),
+            node.get("environment"),
+            run.output.status(node.get("status")),
+            node.get("lastHeartbeat"),
+            _labels(node) or " ",
+        )
+        for node in nodes
+    ]
+    head = ("NODE", "ENVIRONMENT", "STATUS", "HEARD FROM", "LABELS")
+    run.output.result(nodes, table(head, rows, run.output.width()))
+
+
+@app.command()
+def show(ctx: typer.Context, node: Name) -> None:
+    """One node: labels, releases with their endpoints, what stands by."""
+    run = invocation(ctx)
+    found = run.client.get(_path(lookup.node(run.client, node)))
+    run.output.result(found, _shown(found, run.output))
+
+
+@app.command()
+def log(
+    ctx: typer.Context,
+    node: Name,
+    module: Annotated[str | None, typer.Argument(help="May be left out where the node runs only one.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what it writes from now on.")] = False,
+) -> None:
+    """What a module wrote on a node, the newest part."""
+    run = invocation(ctx)
+    where = _path(lookup.node(run.client, node))
+    path = f"{where}/modules/{quote(module or _only_module(run.client.get(where)), safe='')}/log"
+    if follow:
+        _follow_log(run, path)
+        return
+    response = run.client.request("GET", path, headers={"Accept": "text/plain, application/problem+json"})
+    if run.output.json:
+        run.output.data({"log": response.text})
+    else:
+        run.output.raw(response.text)
+
+
+@app.command()
+def drain(ctx: typer.Context, node: Name) -> None:
+    """Send it no more deployments; what runs there goes on running."""
+    _steer(ctx, node, "drain")
+
+
+@app.command()
+def undrain(ctx: typer.Context, node: Name) -> None:
+    """Let deployments reach it again; it is brought up to date."""
+    _steer(ctx, node, "undrain")
+
+
+@app.command()
+def remove(
+    ctx: typer.Context,
+    node: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Forget a node. Its agent is not stopped."""
+    run = invocation(ctx)
+    found = lookup.node(run.client, node)
+    name = one_line(found.get("hostname"))
+    if not yes:
+        _confirm(f"Remove {name} from {one_line(found.get('environment'))}?")
+    run.client.request("DELETE", _path(found), repeatable=False)
+    run.output.result({"nodeId": found["nodeId"], "removed": True}, [f"Node {name} is removed."])
+
+
+def releases(node: dict[str, Any]) -> str:
+    """`payment-processor 1.1.0, site 2.0.0`."""
+    found = [(one_line(each.get("moduleName")), one_line(each.get("version"))) for each in node.get("releases") or ()]
+    return ", ".join(f"{module} {version}" for module, version in found)
+
+
+def _path(node: dict[str, Any]) -> str:
+    return f"/nodes/{quote(str(node['nodeId']), safe='')}"
+
+
+def _labels(node: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in (node.get("labels") or {}).items())
+
+
+def _steer(ctx: typer.Context, node: str, action: str) -> None:
+    run = invocation(ctx)
+    found = lookup.node(run.client, node)
+    answer = run.client.post(f"{_path(found)}/{action}")
+    done = {"drain": "is drained", "undrain": "takes deployments again"}[action]
+    run.output.result(answer, [f"Node {one_line(found.get('hostname'))} {done}."])
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageProblem("nobody here to confirm it: give --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageProblem("not removed")
+
+
+def _only_module(node: dict[str, Any]) -> str:
+    names = [str(each.get("moduleName")) for each in node.get("releases") or ()]
+    if len(names) == 1:
+        return names[0]
+    runs = f"it runs {', '.join(names)}" if names else "it runs none"
+    raise UsageProblem(f"which module of {one_line(node.get('hostname'))}? {runs}")
+
+
+def _follow_log(run: Invocation, path: str) -> None:
+    """Print what comes until the server ends it or Ctrl-C."""
+    from app.cli.server_sent_events import lines, parse
+
+    with run.client.stream(path, {"Accept": _EVENT_STREAM}, silence=60.0) as response:
+        if not response.headers.get("Content-Type", "").startswith(_EVENT_STREAM):
+            response.read()
+            run.output.raw(response.text)
+            return
+        for event in parse(lines(response.iter_bytes())):
+            piece = json.loads(event.data)
+            if run.output.json:
+                run.output.json_line(piece)
+            else:
+                run.output.raw(str(piece.get("text", "")))
+
+
+def _shown(node: dict[str, Any], output: Output) -> Iterator[str]:
+    pairs = [
+        ("node", node.get("hostname")),
+        ("id", node.get("nodeId")),
+        ("environment", node.get("environment")),
+        ("status", output.status(node.get("status"))),
+        ("heard from", node.get("lastHeartbeat")),
+        ("agent", node.get("agentVersion")),
+        ("address", node.get("address")),
+        ("labels", _labels(node) or None),
+    ]
+    yield from fields(pairs)
+    for title, key in (("RUNS", "releases"), ("STANDS BY", "standby")):
+        rows = [_release(each, output) for each in node.get(key) or ()]
+        if rows:
+            yield ""
+            yield from table((title, "VERSION", "STATUS", "ENDPOINT"), rows, output.width())
+
+
+def _release(release: dict[str, Any], output: Output) -> tuple[object, ...]:
+    status = output.status(release.get("status"))
+    return release.get("moduleName"), release.get("version"), status, release.get("endpoint") or " "

@@ -1,0 +1,52 @@
+"""`hotswap status`: what runs where."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from app.cli.invocation import invocation
+from app.cli.output import one_line, table
+
+
+def status(
+    ctx: typer.Context,
+    module: Annotated[str | None, typer.Argument(help="Only this module.")] = None,
+) -> None:
+    """What runs where, what is on its way there, and which nodes differ from what was decided."""
+    run = invocation(ctx)
+    rows = run.client.get(f"/modules/{quote(module, safe='')}/environments" if module else "/status")
+    head = ("MODULE", "ENVIRONMENT", "VERSION", "SINCE", "BY", "BEFORE", "NOTE")
+    lines = [
+        (
+            row.get("moduleName") or module,
+            row.get("environment"),
+            row.get("version"),
+            row.get("since"),
+            row.get("deployedBy"),
+            row.get("previousVersion"),
+            _note(row),
+        )
+        for row in rows
+    ]
+    run.output.result(rows, table(head, lines, run.output.width()) if rows else ["Nothing is deployed."])
+
+
+def _note(row: dict[str, Any]) -> str:
+    """What is pending and what drifted, in as few words as there are."""
+    notes = []
+    pending = row.get("pending")
+    if pending:
+        notes.append(f"{_versions(pending)} is on its way")
+    drift = row.get("drift")
+    if drift:
+        count = len(drift) if isinstance(drift, list) else drift
+        notes.append("drift" if isinstance(count, bool) else f"drift on {one_line(count)} nodes")
+    return ", ".join(notes)
+
+
+def _versions(pending: object) -> str:
+    items = pending if isinstance(pending, list) else [pending]
+    return ", ".join(one_line(item.get("version") if isinstance(item, dict) else item) for item in items)
