@@ -85,7 +85,9 @@ class Orchestrator:
         if self.silent:
             return web.Response(status=503)
         assert request.transport is not None
-        subject = {name: value for part in request.transport.get_extra_info("peercert")["subject"] for name, value in part}
+        subject = {
+            name: value for part in request.transport.get_extra_info("peercert")["subject"] for name, value in part
+        }
         node, body = subject["commonName"], await request.json()
         before = self.beats.get(node)
         assert before is None or body["sequence"] > before["sequence"]
@@ -101,7 +103,9 @@ class Orchestrator:
         served.ranges.append(request.headers.get("Range"))
         if served.status != 200:
             return web.Response(status=served.status)
-        start = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-")) if "Range" in request.headers else 0
+        start = (
+            int(request.headers["Range"].removeprefix("bytes=").removesuffix("-")) if "Range" in request.headers else 0
+        )
         content = served.content[start:]
         response = web.StreamResponse(
             status=206 if start else 200, headers={"ETag": f'"{digest}"', "Content-Length": str(len(content))}

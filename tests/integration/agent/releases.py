@@ -47,9 +47,7 @@ def release(manifest: str, files: dict[str, str | bytes] | None = None, key: Pri
         archive = pack_bytes(root)
     lines = dict(line.split(": ", 1) for line in manifest.splitlines() if line.startswith(("name: ", "version: ")))
     digest = Digest.of_bytes(archive)
-    return Release(
-        lines["name"], lines["version"], archive, str(digest), sign(key, digest), key_id(key.public_key())
-    )
+    return Release(lines["name"], lines["version"], archive, str(digest), sign(key, digest), key_id(key.public_key()))
 
 
 def website(version: str, key: PrivateKey, more: str = "", files: dict[str, str | bytes] | None = None) -> Release:

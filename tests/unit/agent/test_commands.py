@@ -229,9 +229,7 @@ class TestResolve:
 
     @pytest.mark.parametrize("same", [known(ended=True), known(void=True), known(ended=True, committed=True)])
     @pytest.mark.parametrize(("highest", "raised"), [(4, 5), (5, None), (6, None)])
-    def test_ended_or_void_id_answers_what_it_was(
-        self, same: KnownOperation, highest: int, raised: int | None
-    ) -> None:
+    def test_ended_or_void_id_answers_what_it_was(self, same: KnownOperation, highest: int, raised: int | None) -> None:
         assert commands.check_resolve(resolve(), ModuleView(highest, None, same)) == commands.AnswerFinal(raised)
 
     def test_an_id_of_another_module_is_a_mismatch(self) -> None:
