@@ -22,7 +22,7 @@ if behaviour == "closes":
     time.sleep(3600)
 
 
-def terminate(*_):
+def terminate(*_: object) -> None:
     stopping.set()
 
 
@@ -38,7 +38,7 @@ listener.settimeout(0.1)
 requests = 0
 
 
-def answer(connection):
+def answer(connection: socket.socket) -> None:
     global requests
     connection.settimeout(30)
     buffer = b""

@@ -62,8 +62,9 @@ class Node:
 
     async def ready(self) -> None:
         """Wait for an answered heartbeat of the agent that runs now."""
-        count = self.orchestrator.beat_count
-        await self.orchestrator.until(lambda: self.orchestrator.beat_count >= count + 2 or self.ended())
+        beats = self.orchestrator.answered
+        count = beats[self.name]
+        await self.orchestrator.until(lambda: beats[self.name] >= count + 1 or self.ended())
         assert not self.ended(), self.log()
 
     def ended(self) -> bool:

@@ -1,10 +1,12 @@
-"""Plays the orchestrator towards real agents: heartbeats and artifacts over mutual TLS, and the agents' API as client."""
+"""Plays the orchestrator towards real agents: heartbeats and artifacts over mutual TLS, and a client of their API."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +55,7 @@ class Orchestrator:
         self.tls.ca.write_bytes(ca.certificate)
         issue_orchestrator_certificate(ca).write(self.tls.certificate, self.tls.key)
         self.beats: dict[str, dict[str, Any]] = {}
-        self.beat_count = 0
+        self.answered: Counter[str] = Counter()
         self.answer: dict[str, Any] = {"interval": 0.2, "nodeLostAfter": 120, "void": [], "tokenFloors": []}
         self.silent = False
         self.artifacts: dict[str, Served] = {}
@@ -92,8 +94,12 @@ class Orchestrator:
         before = self.beats.get(node)
         assert before is None or body["sequence"] > before["sequence"]
         self.beats[node] = body
-        self.beat_count += 1
-        return web.json_response(self.answer)
+        response = web.json_response(self.answer)
+        with contextlib.suppress(ConnectionError):  # the agent may have been killed meanwhile
+            await response.prepare(request)
+            await response.write_eof()
+            self.answered[node] += 1
+        return response
 
     async def _artifact(self, request: web.Request) -> web.StreamResponse:
         digest = request.match_info["digest"]

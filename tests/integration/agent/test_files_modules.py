@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-import pytest
+import aiohttp
 
 from tests.integration.agent.bench import Bench, asynchronous, bench
 from tests.integration.agent.orchestrator import TENANT
@@ -134,42 +135,40 @@ async def test_the_last_releases_stay_on_disk(tmp_path: Path) -> None:
         assert len(at.orchestrator.artifacts[made[2].digest].ranges) == 1  # it was not fetched again
 
 
-@pytest.mark.parametrize(
-    ("point", "state", "version"),
-    [
-        ("accepted", "failed", "1.0.0"),
-        ("installing", "failed", "1.0.0"),
-        ("linked", "failed", "1.0.0"),
-        ("before-commit", "failed", "1.0.0"),
-        ("committed", "succeeded", "2.0.0"),
-        ("finished", "succeeded", "2.0.0"),
-    ],
-)
-def test_kill_at_every_step(tmp_path: Path, point: str, state: str, version: str) -> None:
-    @asynchronous
-    async def scenario() -> None:
-        async with bench(tmp_path) as at:
-            one, two = hooked("1.0.0", at.key), hooked("2.0.0", at.key)
-            at.orchestrator.serve(one, two)
-            await at.orchestrator.do("qa-1", one, 1)
-            events(at)
-            await at.node.stop(modules=False)
+@asynchronous
+async def test_kill_at_every_step(tmp_path: Path) -> None:
+    outcomes = {
+        "accepted": "failed",
+        "installing": "failed",
+        "linked": "failed",
+        "before-commit": "failed",
+        "committed": "succeeded",
+        "finished": "succeeded",
+    }
+    async with bench(tmp_path) as at:
+        releases = [hooked(f"1.0.{number}", at.key) for number in range(len(outcomes) + 1)]
+        at.orchestrator.serve(*releases)
+        active = releases.pop(0)
+        await at.orchestrator.do("qa-1", active, 1)
+        await at.node.stop(modules=False)
+        for token, (point, state) in enumerate(outcomes.items(), 2):
+            if not at.node.ended():
+                await at.node.kill()
             await at.node.start(crash_at=point)
-            try:
-                await at.orchestrator.put("qa-1", two, 2, operation_id="cut")
-            except OSError:
-                assert point == "accepted"
+            events(at)
+            new = releases.pop(0)
+            with contextlib.suppress(aiohttp.ClientError):
+                await at.orchestrator.put("qa-1", new, token, operation_id=point)
             await at.node.died()
             await at.node.start()
-            result = await at.orchestrator.result("qa-1", "cut")
-            assert result["state"] == state
+            result = await at.orchestrator.result("qa-1", point)
+            assert result["state"] == state, point
             assert (result["error"] or {}).get("code") == ("interrupted" if state == "failed" else None)
-            assert result["activeVersion"] == version
-            assert served(at) == version
-            said = events(at)
             if point in ("installing", "linked", "before-commit"):
-                assert said[-2:] == ["afterInstall 1.0.0", "applicationStart 1.0.0"]
-            _, again = await at.orchestrator.put("qa-1", two, 2, operation_id="cut")
+                assert events(at)[-2:] == [f"afterInstall {active.version}", f"applicationStart {active.version}"]
+            if state == "succeeded":
+                active = new
+            assert result["activeVersion"] == active.version
+            assert served(at) == active.version
+            _, again = await at.orchestrator.put("qa-1", new, token, operation_id=point)
             assert (again.status, again.body["state"]) == (200, state)
-
-    scenario()

@@ -1,8 +1,9 @@
-"""The command checks: every decision by example, and the order of the checks against a second, plain statement of it."""
+"""The command checks: every decision by example, and their order against a second, plain statement of it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,9 +20,9 @@ OTHER_DIGEST = "sha256:" + "b" * 64
 TARGET = Target(DIGEST, "1.1.0", 123, "c2ln", "0123456789abcdef")
 
 
-def command(operation_id: str = "op", token: int = 5, **others: object) -> Command:
+def command(operation_id: str = "op", token: int = 5, **others: Any) -> Command:
     made = Command(operation_id=operation_id, key=KEY, token=token, action=Action.ACTIVATE, target=TARGET)
-    return replace(made, **others)  # type: ignore[arg-type]
+    return replace(made, **others)
 
 
 def known(
@@ -191,7 +192,7 @@ class TestContent:
             {"settings": {"LOG_LEVEL": "info"}},
         ],
     )
-    def test_what_decides_the_change_is_content(self, change: dict[str, object]) -> None:
+    def test_what_decides_the_change_is_content(self, change: dict[str, Any]) -> None:
         assert command(**change).content() != command().content()
 
     def test_expecting_nothing_differs_from_expecting_a_digest(self) -> None:
@@ -201,7 +202,7 @@ class TestContent:
     @pytest.mark.parametrize(
         "change", [{"operation_id": "other"}, {"timeout": 1.0}, {"context": Context("QA", "d", "1.0.0")}]
     )
-    def test_what_a_later_attempt_may_change_is_not(self, change: dict[str, object]) -> None:
+    def test_what_a_later_attempt_may_change_is_not(self, change: dict[str, Any]) -> None:
         assert command(**change).content() == command().content()
 
 
