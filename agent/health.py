@@ -123,7 +123,7 @@ class HealthGate:
         return False
 
     async def _watch_exit(self, candidate: _Candidate) -> None:
-        ended = await self._processes.repeated(lambda: self._processes.holder.wait(candidate.process.identity))
+        ended = await self._processes.ended(candidate.process.identity)
         await asyncio.sleep(0.05)  # its last words may still be on their way into the file
         raise OperationFailed(FailureCode.EXITED, describe_exit(ended), candidate.tail())
 

@@ -167,8 +167,7 @@ class ProcessActivation:
                 endpoints = await self._processes.listen(program)
                 await self._check(operation, program, process, endpoints)
                 return Standing(standby, process, tuple(endpoints))
-        side = Side(module.active_side).other if module.active_side is not None else Side.A
-        await self._supervisor.free_side(program.key, side)
+        side = await self._free_side(module)
         record = SideRecord(program.key, side, Role.CANDIDATE, program.release, operation.command.operation_id)
         self._journal.put_side(record)
         self._journal.note_step(operation.command.operation_id, Step.STARTING)
@@ -177,6 +176,24 @@ class ProcessActivation:
         except BaseException:
             await self._end_candidate(record)
             raise
+
+    async def _free_side(self, module: ModuleRecord) -> Side:
+        if module.active_side is not None:
+            side = Side(module.active_side).other
+            await self._supervisor.free_side(module.key, side)
+            return side
+        for each in Side:  # what was taken away may still drain on either side
+            await self._supervisor.free_side(module.key, each)
+        return Side.A
+
+    async def _listen(self, program: Program, side: Side) -> list[Endpoint]:
+        """Bind the addresses; where the active release does not serve them, a side is idle only if it is said so."""
+        endpoints = await self._processes.listen(program)
+        active = self._journal.module(program.key).active
+        served = self._processes.endpoints(self._processes.program(program.key, active)) if active is not None else []
+        known = {endpoint.key for endpoint in served}
+        await self._processes.steer([each for each in endpoints if each.key not in known], side.other)
+        return endpoints
 
     def _standby(self, program: Program, module: ModuleRecord) -> SideRecord | None:
         """What stands by already and is the same release, told the same."""
@@ -187,7 +204,7 @@ class ProcessActivation:
         return None
 
     async def _start(self, operation: Operation, program: Program, record: SideRecord) -> Standing:
-        endpoints = await self._processes.listen(program)
+        endpoints = await self._listen(program, Side(record.side))
         since = logs.size_of(program.folder.log / f"{record.side}.log")
         try:
             process = await self._processes.start(program, record, endpoints)

@@ -7,6 +7,7 @@ looked for by its tag first, so that nothing is started twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,8 +21,10 @@ from agent.holder.client import HolderClient
 from agent.holder.protocol import (
     Address,
     AddressUnavailable,
+    BadRequest,
     HolderLost,
     Limits,
+    ProcessExited,
     ProcessIdentity,
     ProcessSpec,
     ProcessState,
@@ -198,7 +201,7 @@ class Processes:
                 await self.holder.spawn(spec)
             except HolderLost:
                 continue
-            except StartFailed as error:
+            except (StartFailed, BadRequest) as error:
                 raise OperationFailed(FailureCode.EXITED, f"it could not be started: {error}") from error
         raise OperationFailed(FailureCode.INTERNAL, "the holder died again and again while a module was started")
 
@@ -253,13 +256,18 @@ class Processes:
         except UnknownProcess:
             return
 
+    async def ended(self, identity: ProcessIdentity) -> ProcessExited:
+        """Wait for a process's end; one that the holder does not know has ended, nobody knows how."""
+        try:
+            return await self.repeated(lambda: self.holder.wait(identity))
+        except UnknownProcess:
+            return ProcessExited(identity, None, False)
+
     async def gone(self, identity: ProcessIdentity) -> None:
         """Wait for a process's end and let the holder forget it."""
-        try:
-            await self.repeated(lambda: self.holder.wait(identity))
+        await self.ended(identity)
+        with contextlib.suppress(UnknownProcess, SideBusy):
             await self.repeated(lambda: self.holder.forget(identity))
-        except (UnknownProcess, SideBusy):
-            return
 
     async def release(self, keys: Sequence[str]) -> None:
         """Close addresses that nothing uses any more; one that is still in use stays."""

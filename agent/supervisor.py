@@ -100,8 +100,7 @@ class Supervisor:
             if watch.process is None:
                 await self._start_again(watch)
                 continue
-            identity = watch.process.identity
-            ended = await self._processes.repeated(lambda identity=identity: self._processes.holder.wait(identity))  # type: ignore[misc]
+            ended = await self._processes.ended(watch.process.identity)
             log.warning("%s %s: %s", watch.record.key, watch.record.release.version, describe_exit(ended))
             watch.process = None
             watch.crashes = 1 if time.monotonic() - watch.since > SETTLED else watch.crashes + 1
