@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.deployment import Course, DeploymentStatus, OperationStatus, StageKind, StageStatus, WaitingKind
-from app.domain.events import BudgetSpent, ClaimEnded, CountStale, LaneBusy, LaneOffered, StageReported
+from app.domain.events import BudgetSpent, ClaimEnded, CountStale, DateAhead, LaneBusy, LaneOffered, StageReported
 from tests.unit.domain.play import NEW, Play, deploying, nodes
 
 SCAN, DEPLOY, VALIDATION = StageKind.SCAN, StageKind.DEPLOY, StageKind.VALIDATION
@@ -181,3 +181,21 @@ def test_a_late_validation_does_not_hurry_a_cancel_that_goes_back() -> None:
     assert play.state == before
     assert (play.state.course, play.state.ending) == (Course.BACK, DeploymentStatus.CANCELLED)
     assert play.numbers(OperationStatus.DISPATCHED) == [1, 2]
+
+
+def test_a_date_ahead_is_waited_for() -> None:
+    play = Play()
+    play.run_stage(SCAN)
+    stage = play.claim_stage(DEPLOY)
+    until = play.now + timedelta(hours=1)
+    play.send(DateAhead(stage.id, 1, until))
+    waiting = play.stage(DEPLOY)
+    assert (waiting.status, waiting.waiting, waiting.due_at) == (StageStatus.WAITING, WaitingKind.DATE, until)
+    assert waiting.message == "not before 2026-01-01 01:00:00 UTC"
+    assert play.status() is DeploymentStatus.SCHEDULED
+    before = play.state
+    play.send(DateAhead(stage.id, 1, until))
+    assert play.state == before
+    assert play.stale()[-1].reason == "not claimed"
+    play.offer_lane(nodes(1))
+    assert play.status() is DeploymentStatus.RUNNING
