@@ -18,7 +18,8 @@ from app.domain.pipeline import Decision, plan, start
 from app.domain.policy import Policy, StrategyKind
 from app.infrastructure.db.deployment_store import SQL, insert_stages
 from app.infrastructure.db.engine import Raw
-from app.orchestrator.context import Orchestrator, Wake
+from app.infrastructure.outbox import Wake
+from app.orchestrator.context import Orchestrator
 from app.orchestrator.dispatching import outbox_row, wake_for
 
 _INSERT = """

@@ -17,8 +17,9 @@ from app.domain.events import Event, OperationReported, Outcome, StageReported
 from app.domain.policy import parse_policy
 from app.infrastructure.db.engine import Database
 from app.infrastructure.db.models import DEFAULT_TENANT
+from app.infrastructure.outbox import Wake
 from app.orchestrator import claims, deployments, lanes, outcomes
-from app.orchestrator.context import Orchestrator, Requester, Wake
+from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.deployments import Accepted, Submission
 from config.settings import Settings, load
 
