@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agent import crashpoints, logs
+from agent.addresses import Endpoint, Program
 from agent.failures import FailureCode, OperationFailed
 from agent.health import HealthGate
 from agent.holder.protocol import HolderError, HolderStopped, ProcessState, Side, SideBusy
 from agent.journal import Journal
 from agent.manifest import Handover
 from agent.operation import Operation, Step
-from agent.processes import Endpoint, Processes, Program
+from agent.processes import Processes
 from agent.protocol import ModuleKey
 from agent.records import ModuleRecord, ReleaseRecord, Role, SideRecord
 from agent.supervisor import Supervisor
@@ -145,7 +146,7 @@ class ProcessActivation:
     async def _leave(self, kept: SideRecord, old: Program, new: Sequence[Endpoint]) -> None:
         """Let the old release go: warm, or drained in the background."""
         gone = [
-            endpoint for endpoint in self._processes.endpoints(old)
+            endpoint for endpoint in self._processes.addresses.endpoints(old)
             if endpoint.key is not None and endpoint.key not in {other.key for other in new}
         ]  # fmt: skip
         # The old release listens where the new one does not: its side has to be idle there, too, to be retired.
@@ -164,7 +165,7 @@ class ProcessActivation:
         if standby is not None:
             process = await self._processes.find(standby)
             if process is not None:
-                endpoints = await self._processes.listen(program)
+                endpoints = await self._processes.addresses.listen(program)
                 await self._check(operation, program, process, endpoints)
                 return Standing(standby, process, tuple(endpoints))
         side = await self._free_side(module)
@@ -188,9 +189,13 @@ class ProcessActivation:
 
     async def _listen(self, program: Program, side: Side) -> list[Endpoint]:
         """Bind the addresses; where the active release does not serve them, a side is idle only if it is said so."""
-        endpoints = await self._processes.listen(program)
+        endpoints = await self._processes.addresses.listen(program)
         active = self._journal.module(program.key).active
-        served = self._processes.endpoints(self._processes.program(program.key, active)) if active is not None else []
+        served = (
+            self._processes.addresses.endpoints(self._processes.program(program.key, active))
+            if active is not None
+            else []
+        )
         known = {endpoint.key for endpoint in served}
         await self._processes.steer([each for each in endpoints if each.key not in known], side.other)
         return endpoints
@@ -254,7 +259,9 @@ class ProcessActivation:
         try:
             await self._supervisor.halt(module.key, old.manifest.drain.timeout)
             if program.handover is Handover.NONE:
-                keys = [endpoint.key for endpoint in self._processes.endpoints(old) if endpoint.key is not None]
+                keys = [
+                    endpoint.key for endpoint in self._processes.addresses.endpoints(old) if endpoint.key is not None
+                ]
                 await self._processes.release(keys)
             self._journal.put_side(record)
             standing = await self._start(operation, program, record)
