@@ -234,7 +234,7 @@ def _orchestrator(
 
 def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], ports: Mapping[str, int]) -> Service:
     configurations = write_fleet(data, options.nodes, ports["agents"])
-    # Agents know nothing of the orchestrator's secrets.
-    own = {name: value for name, value in environment.items() if not name.startswith("HOTSWAP_")}
+    # Agents know nothing of the orchestrator, least of all its secrets.
+    own = {name: value for name, value in environment.items() if not name.startswith(("HOTSWAP_", "PROMETHEUS_"))}
     command = (sys.executable, "-m", "agent.host", "--configs", str(configurations))
     return Service("agents", Phase.AGENTS, command, {**own, **_mark(data)}, data.root, stop=_AGENTS_STOP)
