@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from app.api.agent_application import create_agent_app
 from app.api.starting import started
-from app.orchestrator.context import SilentPublisher
+from app.infrastructure.outbox import SilentPublisher
 
 application = started(create_agent_app, SilentPublisher())

@@ -19,8 +19,9 @@ from flask import Flask
 from app.api.observation import configure_logging
 from app.domain.errors import Unavailable
 from app.infrastructure.db.engine import Database
+from app.infrastructure.outbox import Publisher
 from app.orchestrator.bootstrap import bootstrap, prepare_folders, trusted_keys
-from app.orchestrator.context import Orchestrator, Publisher
+from app.orchestrator.context import Orchestrator
 from config.settings import EXIT_CODE, SettingsError, settings_or_exit
 
 _RETRY_SECONDS = 1.0

@@ -20,15 +20,13 @@ from sqlalchemy import func, select, text
 
 from app.infrastructure.artifacts import ArtifactStore
 from app.infrastructure.db.models import Executor, Node
+from app.orchestrator.beat_ticks import BEAT_KEY, BEAT_KEY_SECONDS
 from app.orchestrator.context import Orchestrator
 from config.settings import Settings
 
 CACHED_SECONDS = 1.0
 NEEDED_TO_SUBMIT = ("postgresql", "artifacts")
 _WORKER_SILENCE = text("interval '10 seconds'")
-# What tasks/control.py sets, and for how long.
-BEAT_KEY = "hotswap:beat:ticked"
-BEAT_KEY_SECONDS = 60
 
 
 class Overall(StrEnum):
