@@ -290,5 +290,6 @@ class Trickling(io.BytesIO):
 
 
 def test_an_archive_that_arrives_in_crumbs_is_the_same() -> None:
-    content = archive(pax({"path": "é" * 120 + "/" + "é" * 120}), file("b", os.urandom(3000)), symlink("l", "hotswap.yaml")).getvalue()
+    long = pax({"path": "é" * 120 + "/" + "é" * 120})
+    content = archive(long, file("b", os.urandom(3000)), symlink("l", "hotswap.yaml")).getvalue()
     assert inspect(Trickling(content)) == inspect(io.BytesIO(content))
