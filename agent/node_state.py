@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from agent import __version__, node_facts
 from agent.config import AgentConfig
 from agent.journal import Journal
