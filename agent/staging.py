@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.archive import Limits
+from agent.failures import OperationFailed
 from agent.fetch import Fetcher
 from agent.operation import Operation, Step
 from agent.paths import NodeFolders
@@ -42,8 +43,8 @@ class Stager:
             try:
                 archive = await self._fetcher.fetch(target, patience)
                 await finish_in_thread(install, archive, target, key.module, folder, self._limits)
-            except OSError:
-                # A part that filled the disk would keep it full.
+            except (OSError, OperationFailed):
+                # A part that filled the disk would keep it full, and one that was refused is of no use.
                 self._fetcher.part_of(target.digest).unlink(missing_ok=True)
                 raise
             archive.unlink(missing_ok=True)
