@@ -10,7 +10,7 @@ from agent.fetch import Fetcher
 from agent.operation import Operation, Step
 from agent.paths import NodeFolders
 from agent.protocol import Target
-from agent.releases import install, touch
+from agent.releases import install, touch, usable
 from agent.signatures import Digest
 from agent.threads import finish_in_thread
 from agent.trust import TrustedKeys
@@ -37,7 +37,7 @@ class Stager:
         folder = self._folders.module(key)
         place = folder.release(target.version, target.digest)
         operation.enter(Step.STAGING)
-        if not place.exists():
+        if not await finish_in_thread(usable, place):
             self._trusted.verify(Digest.parse(target.digest), target.signature, target.key_id)
             patience = min(LONGEST_SILENCE, operation.remaining / 2)
             try:
