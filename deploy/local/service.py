@@ -16,10 +16,12 @@ class Phase(IntEnum):
     MIGRATION = 2
     ORCHESTRATOR = 3
     AGENTS = 4
+    TOOLS = 5
 
 
-# Whoever decides goes before whoever carries out: a worker must not take the end of an agent for a failure.
-STOP_ORDER = (Phase.ORCHESTRATOR, Phase.AGENTS, Phase.MIGRATION, Phase.SERVERS)
+# Stopped in this order, what stands together at once. Whoever decides goes before whoever carries out: a worker must
+# not take the end of an agent for a failure.
+STOP_ORDER = ((Phase.TOOLS, Phase.ORCHESTRATOR), (Phase.AGENTS,), (Phase.MIGRATION,), (Phase.SERVERS,))
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ class Supervisor:
             if slot.again is not None:
                 slot.again.cancel()
         deadline = time.monotonic() + STOP_LIMIT
-        for phase in STOP_ORDER:
-            children = [slot.child for slot in self._slots.values() if slot.child and slot.service.phase is phase]
+        for phases in STOP_ORDER:
+            children = [slot.child for slot in self._slots.values() if slot.child and slot.service.phase in phases]
             living = [child for child in children if child.exit_code is None]
             if living:
                 self._console.say(f"stopping {', '.join(child.service.name for child in living)}")
