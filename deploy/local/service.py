@@ -75,9 +75,14 @@ class Restarts:
         self._deaths = [*(each for each in self._deaths if now - each < self.loop_span), now]
         return self._backoff
 
+    @property
+    def looping(self) -> bool:
+        """Whether its last deaths were a crash loop."""
+        return len(self._deaths) >= self.loop_deaths
+
     def loops(self, now: float) -> bool:
         """Whether to report a crash loop now: at most once in `report_every`."""
-        if len(self._deaths) < self.loop_deaths:
+        if not self.looping:
             return False
         if self._reported is not None and now - self._reported < self.report_every:
             return False
