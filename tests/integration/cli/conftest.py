@@ -21,6 +21,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from agent.certificates import issue_orchestrator_certificate, make_ca
 from agent.signatures import generate, private_pem, public_pem
 from app.cli.invocation import Invocation
 from app.cli.main import COMMANDS
@@ -121,6 +122,14 @@ def _prepared(folder: Path, database: str, broker: str) -> Server:
     key = generate()
     (folder / "publisher.key").write_bytes(private_pem(key))
     (folder / "trusted" / "publisher.pub").write_bytes(public_pem(key.public_key()))
+    authority = make_ca()
+    certificate = issue_orchestrator_certificate(authority)
+    for name, content in [
+        ("ca.pem", authority.certificate),
+        ("orchestrator.pem", certificate.certificate),
+        ("orchestrator.key", certificate.key),
+    ]:
+        (folder / name).write_bytes(content)
     port, agents = free_ports(2)
     environment = {
         **os.environ,
@@ -174,7 +183,7 @@ def environment(server: Server, home: Path) -> dict[str, str]:
 
 @pytest.fixture
 def hotswap(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Hotswap:
-    """Runs a command in this process: `hotswap("status", HOTSWAP_TOKEN="...")`, an empty value takes a variable away."""
+    """Runs a command in this process: `hotswap("status", HOTSWAP_TOKEN="...")`; an empty variable is none."""
 
     def invoke(*arguments: str, **more: str) -> Result:
         capsys.readouterr()

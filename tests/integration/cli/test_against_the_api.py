@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from app.cli.exit_codes import ExitCode
 from tests.integration.cli.conftest import DEPLOYER, PATIENCE, ROOT, VIEWER, Hotswap, Server
@@ -168,16 +169,18 @@ def test_environments_are_shown_edited_and_applied(hotswap: Hotswap, tmp_path: P
     assert json.loads(hotswap("environment", "show", "Lab", "-o", "json").out)["maxFailedNodes"] == 2
 
 
-def test_an_edit_does_not_overwrite_somebody_elses(hotswap: Hotswap, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_an_edit_does_not_overwrite_somebody_elses(
+    hotswap: Hotswap, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The editor, as it were, is slow: while it is open somebody else applies a policy."""
     other = tmp_path / "other.yaml"
     other.write_text("name: Development\norder: 1\nstrategy: direct\nmaxFailedNodes: 1\n")
     editor = tmp_path / "editor"
-    inner = f"{sys.executable} -m app.cli.main environment apply {other}"
-    editor.write_text(f'#!/bin/sh\ncd {ROOT} && {inner} >/dev/null\nsed -i "s/maxFailedNodes: 0/maxFailedNodes: 5/" "$1"\n')
+    apply = f"cd {ROOT} && {sys.executable} -m app.cli.main environment apply {other} >/dev/null"
+    editor.write_text(f'#!/bin/sh\n{apply}\nsed -i "s/maxFailedNodes: 0/maxFailedNodes: 5/" "$1"\n')
     editor.chmod(0o700)
     for key, value in environment.items():
-        os.environ.setdefault(key, value)
+        monkeypatch.setenv(key, value)
     result = hotswap("environment", "edit", "Development", EDITOR=str(editor))
     assert result.code == ExitCode.REFUSED
     kept = result.err.split("hotswap environment apply ")[1].split()[0]
