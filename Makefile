@@ -48,7 +48,7 @@ check: $(DEVELOPMENT)  ## ruff, mypy --strict, import-linter
 coverage: $(DEVELOPMENT)  ## lines and branches reached by the tests; domain 95 %, everything 85 %
 	@mkdir -p $(TMPDIR) var/coverage
 	@$(BIN)/coverage erase
-	@COVERAGE_PROCESS_START=$(CURDIR)/setup.cfg $(BIN)/coverage run -m pytest $(TESTS)
+	@$(BIN)/coverage run -m pytest $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include='app/domain/*' --fail-under=95
 	@$(BIN)/coverage report --fail-under=85

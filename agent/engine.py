@@ -17,7 +17,7 @@ from agent import commands
 from agent.failures import FailureCode, OperationFailed, TokenSuperseded, failure_of
 from agent.journal import Journal
 from agent.metrics import Counters
-from agent.operation import ActiveView, Ending, Operation, Step, StopReason, snapshot, void_snapshot
+from agent.operation import ActiveView, Ending, Operation, StopReason, snapshot, void_snapshot
 from agent.protocol import Command, ModuleKey, OperationState, ResolveRequest
 from agent.records import OperationRecord
 from agent.refusals import Refusal, RefusalCode, unknown
@@ -278,26 +278,3 @@ class Engine:
             operation.request_stop(StopReason.SHUTDOWN)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
-
-
-def interrupted_result(record: OperationRecord, active: ActiveView, sequence: int, now: float) -> str:
-    """The result of an operation that an agent's death cut before its commit."""
-    return _after_death(record, active, sequence, now, Ending(OperationState.FAILED, INTERRUPTED), changed=False)
-
-
-def completed_result(record: OperationRecord, active: ActiveView, sequence: int, now: float) -> str:
-    """The result of an operation that had committed when the agent died and was finished at the next start."""
-    return _after_death(record, active, sequence, now, Ending(OperationState.SUCCEEDED), changed=True)
-
-
-INTERRUPTED = OperationFailed(FailureCode.INTERRUPTED, "the agent died in the middle of it; it was undone")
-
-
-def _after_death(
-    record: OperationRecord, active: ActiveView, sequence: int, now: float, ending: Ending, *, changed: bool
-) -> str:
-    assert record.command is not None
-    operation = Operation(record.command, record.accepted_at)
-    operation.step = Step.SWITCHED if changed else record.step
-    operation.changed = changed
-    return json.dumps(snapshot(operation, active, sequence, ending, now))

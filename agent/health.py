@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent import logs
+from agent.addresses import Endpoint, Program
 from agent.config import AgentConfig
 from agent.descriptors import held_by_session, inherited_sockets
 from agent.environment import module_environment
@@ -24,7 +25,7 @@ from agent.holder.protocol import (
 )
 from agent.httpget import NoAnswer, get
 from agent.manifest import Handover, Health, HealthKind
-from agent.processes import Endpoint, Processes, Program
+from agent.processes import Processes
 from agent.running import run_command
 
 DEFAULT_ALIVE = 1.0  # seconds that a process without a `health` section has to live
@@ -103,7 +104,7 @@ class HealthGate:
         if first.key is None or candidate.active:
             return first.connect_to
         key = first.key
-        return await self._processes.repeated(lambda: self._processes.holder.probe_source(key))
+        return await self._processes.holder.probe_source(key)
 
     async def _never_healthy(self, candidate: _Candidate, health: Health) -> OperationFailed:
         tail = candidate.tail()
@@ -119,11 +120,11 @@ class HealthGate:
             return False
         side = process.side
         with contextlib.suppress(HolderError):
-            return await self._processes.repeated(lambda: self._processes.holder.accept_queue(key, side)) > 0
+            return await self._processes.holder.accept_queue(key, side) > 0
         return False
 
     async def _watch_exit(self, candidate: _Candidate) -> None:
-        ended = await self._processes.repeated(lambda: self._processes.holder.wait(candidate.process.identity))
+        ended = await self._processes.ended(candidate.process.identity)
         await asyncio.sleep(0.05)  # its last words may still be on their way into the file
         raise OperationFailed(FailureCode.EXITED, describe_exit(ended), candidate.tail())
 

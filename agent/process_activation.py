@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agent import crashpoints, logs
+from agent.addresses import Endpoint, Program
 from agent.failures import FailureCode, OperationFailed
 from agent.health import HealthGate
 from agent.holder.protocol import HolderError, HolderStopped, ProcessState, Side, SideBusy
 from agent.journal import Journal
 from agent.manifest import Handover
 from agent.operation import Operation, Step
-from agent.processes import Endpoint, Processes, Program
+from agent.processes import Processes
 from agent.protocol import ModuleKey
 from agent.records import ModuleRecord, ReleaseRecord, Role, SideRecord
 from agent.supervisor import Supervisor
@@ -145,7 +146,7 @@ class ProcessActivation:
     async def _leave(self, kept: SideRecord, old: Program, new: Sequence[Endpoint]) -> None:
         """Let the old release go: warm, or drained in the background."""
         gone = [
-            endpoint for endpoint in self._processes.endpoints(old)
+            endpoint for endpoint in self._processes.addresses.endpoints(old)
             if endpoint.key is not None and endpoint.key not in {other.key for other in new}
         ]  # fmt: skip
         # The old release listens where the new one does not: its side has to be idle there, too, to be retired.
@@ -164,11 +165,10 @@ class ProcessActivation:
         if standby is not None:
             process = await self._processes.find(standby)
             if process is not None:
-                endpoints = await self._processes.listen(program)
+                endpoints = await self._processes.addresses.listen(program)
                 await self._check(operation, program, process, endpoints)
                 return Standing(standby, process, tuple(endpoints))
-        side = Side(module.active_side).other if module.active_side is not None else Side.A
-        await self._supervisor.free_side(program.key, side)
+        side = await self._free_side(module)
         record = SideRecord(program.key, side, Role.CANDIDATE, program.release, operation.command.operation_id)
         self._journal.put_side(record)
         self._journal.note_step(operation.command.operation_id, Step.STARTING)
@@ -177,6 +177,28 @@ class ProcessActivation:
         except BaseException:
             await self._end_candidate(record)
             raise
+
+    async def _free_side(self, module: ModuleRecord) -> Side:
+        if module.active_side is not None:
+            side = Side(module.active_side).other
+            await self._supervisor.free_side(module.key, side)
+            return side
+        for each in Side:  # what was taken away may still drain on either side
+            await self._supervisor.free_side(module.key, each)
+        return Side.A
+
+    async def _listen(self, program: Program, side: Side) -> list[Endpoint]:
+        """Bind the addresses; where the active release does not serve them, a side is idle only if it is said so."""
+        endpoints = await self._processes.addresses.listen(program)
+        active = self._journal.module(program.key).active
+        served = (
+            self._processes.addresses.endpoints(self._processes.program(program.key, active))
+            if active is not None
+            else []
+        )
+        known = {endpoint.key for endpoint in served}
+        await self._processes.steer([each for each in endpoints if each.key not in known], side.other)
+        return endpoints
 
     def _standby(self, program: Program, module: ModuleRecord) -> SideRecord | None:
         """What stands by already and is the same release, told the same."""
@@ -187,7 +209,7 @@ class ProcessActivation:
         return None
 
     async def _start(self, operation: Operation, program: Program, record: SideRecord) -> Standing:
-        endpoints = await self._processes.listen(program)
+        endpoints = await self._listen(program, Side(record.side))
         since = logs.size_of(program.folder.log / f"{record.side}.log")
         try:
             process = await self._processes.start(program, record, endpoints)
@@ -237,7 +259,9 @@ class ProcessActivation:
         try:
             await self._supervisor.halt(module.key, old.manifest.drain.timeout)
             if program.handover is Handover.NONE:
-                keys = [endpoint.key for endpoint in self._processes.endpoints(old) if endpoint.key is not None]
+                keys = [
+                    endpoint.key for endpoint in self._processes.addresses.endpoints(old) if endpoint.key is not None
+                ]
                 await self._processes.release(keys)
             self._journal.put_side(record)
             standing = await self._start(operation, program, record)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 
-from agent.engine import completed_result, interrupted_result
-from agent.failures import OperationFailed
+from agent.failures import FailureCode, OperationFailed
 from agent.files_activation import FilesActivation
 from agent.holder.protocol import ProcessState, UnknownProcess
 from agent.journal import Journal
 from agent.manifest import Kind
 from agent.node_state import NodeState
-from agent.operation import Step
+from agent.operation import ActiveView, Ending, Operation, Step, snapshot
 from agent.paths import NodeFolders
 from agent.processes import Processes, Tag
 from agent.protocol import OperationState
@@ -95,7 +95,7 @@ class Recovery:
     async def _end_strangers(self) -> None:
         """End what the holder runs and no record knows."""
         known = {str(Tag.of(side)) for side in self._journal.sides()}
-        state = await self._processes.repeated(self._processes.holder.state)
+        state = await self._processes.holder.state()
         for process in state.processes:
             if process.tag not in known:
                 await self._end_stranger(process)
@@ -106,7 +106,7 @@ class Recovery:
                 log.warning("%s (%s) is in no record and is ended", process.name, process.identity)
                 await self._processes.retire(process, STRANGER_DRAIN)
             else:
-                await self._processes.repeated(lambda: self._processes.holder.forget(process.identity))
+                await self._processes.holder.forget(process.identity)
         except UnknownProcess:
             return
 
@@ -115,8 +115,31 @@ class Recovery:
         assert command is not None
         active, sequence, now = self._state.active(command.key), self._journal.next_sequence(), time.time()
         if record.committed:
-            result = completed_result(record, active, sequence, now)
+            result = _completed(record, active, sequence, now)
             self._journal.finish(record.operation_id, OperationState.SUCCEEDED, Step.SWITCHED, result)
         else:
-            result = interrupted_result(record, active, sequence, now)
+            result = _interrupted(record, active, sequence, now)
             self._journal.finish(record.operation_id, OperationState.FAILED, record.step, result)
+
+
+def _interrupted(record: OperationRecord, active: ActiveView, sequence: int, now: float) -> str:
+    """The result of an operation that an agent's death cut before its commit."""
+    return _after_death(record, active, sequence, now, Ending(OperationState.FAILED, INTERRUPTED), changed=False)
+
+
+def _completed(record: OperationRecord, active: ActiveView, sequence: int, now: float) -> str:
+    """The result of an operation that had committed when the agent died and was finished at the next start."""
+    return _after_death(record, active, sequence, now, Ending(OperationState.SUCCEEDED), changed=True)
+
+
+INTERRUPTED = OperationFailed(FailureCode.INTERRUPTED, "the agent died in the middle of it; it was undone")
+
+
+def _after_death(
+    record: OperationRecord, active: ActiveView, sequence: int, now: float, ending: Ending, *, changed: bool
+) -> str:
+    assert record.command is not None
+    operation = Operation(record.command, record.accepted_at)
+    operation.step = Step.SWITCHED if changed else record.step
+    operation.changed = changed
+    return json.dumps(snapshot(operation, active, sequence, ending, now))

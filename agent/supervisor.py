@@ -10,12 +10,13 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agent.addresses import Endpoint, Program
 from agent.failures import OperationFailed
 from agent.health import describe_exit
 from agent.holder.protocol import Event, HolderError, HolderReplaced, ListenerRepaired, ProcessState, SideBusy
 from agent.journal import Journal
 from agent.metrics import Counters
-from agent.processes import Endpoint, Processes, Program
+from agent.processes import Processes
 from agent.protocol import ModuleKey
 from agent.records import Role, SideRecord
 
@@ -83,7 +84,7 @@ class Supervisor:
         program = self._processes.program(record.key, record.release)
         before = self._forget_watch(record.key)
         self._stop_standing(record.key, record.side)
-        watch = Watch(record, program, process, tuple(self._processes.endpoints(program)))
+        watch = Watch(record, program, process, tuple(self._processes.addresses.endpoints(program)))
         watch.restarts = before.restarts if before is not None else 0
         self._active[record.key] = watch
         watch.task = asyncio.create_task(self._supervise(watch))
@@ -100,8 +101,7 @@ class Supervisor:
             if watch.process is None:
                 await self._start_again(watch)
                 continue
-            identity = watch.process.identity
-            ended = await self._processes.repeated(lambda identity=identity: self._processes.holder.wait(identity))  # type: ignore[misc]
+            ended = await self._processes.ended(watch.process.identity)
             log.warning("%s %s: %s", watch.record.key, watch.record.release.version, describe_exit(ended))
             watch.process = None
             watch.crashes = 1 if time.monotonic() - watch.since > SETTLED else watch.crashes + 1
@@ -153,9 +153,9 @@ class Supervisor:
             return
         record = next(side for side in self._journal.sides(key) if side.side == module.active_side)
         program = self._processes.program(key, record.release)
-        process, endpoints = None, tuple(self._processes.endpoints(program))
+        process, endpoints = None, tuple(self._processes.addresses.endpoints(program))
         try:
-            endpoints = tuple(await self._processes.listen(program))
+            endpoints = tuple(await self._processes.addresses.listen(program))
             process = await self._processes.start(program, record, endpoints)
             await self._processes.steer(endpoints, record.side)
         except (OperationFailed, HolderError) as error:
@@ -199,9 +199,9 @@ class Supervisor:
         in_use: set[str | None] = set()
         for other in self._journal.sides(record.key):
             program = self._processes.program(other.key, other.release)
-            in_use |= {endpoint.key for endpoint in self._processes.endpoints(program)}
+            in_use |= {endpoint.key for endpoint in self._processes.addresses.endpoints(program)}
         ended = self._processes.program(record.key, record.release)
-        keys = [endpoint.key for endpoint in self._processes.endpoints(ended) if endpoint.key is not None]
+        keys = [endpoint.key for endpoint in self._processes.addresses.endpoints(ended) if endpoint.key is not None]
         await self._processes.release([key for key in keys if key not in in_use])
 
     def keep_warm(self, record: SideRecord) -> None:

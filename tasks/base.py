@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 from celery import Task
 
-from app.infrastructure.work_metrics import TASK_SECONDS
 from workers import signing
+from workers.task_metrics import TASK_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,9 @@ Celery's results are for operators and Flower; nothing waits on them.
 from __future__ import annotations
 
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
+from app.orchestrator.dispatching import QUEUES
 from config.settings import settings_or_exit
 from workers import lifecycle, signing
 from workers.schedule import SCHEDULE
@@ -23,7 +24,8 @@ app.conf.update(
     result_accept_content=["json"],
     timezone="UTC",
     task_default_queue="control",
-    task_queues=[Queue(name) for name in ("pipeline", "deploy", "urgent", "control")],  # type: ignore[no-untyped-call]
+    # Named whole: a queue without an exchange of its own would get every message of the default one.
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]
     task_create_missing_queues=True,
     # A message is acknowledged after its work; a worker that dies under it leaves it to others. Attempts are bounded
     # in the database, which also makes a second delivery harmless.

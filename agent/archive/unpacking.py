@@ -140,12 +140,15 @@ class _Tree:
             at = ""
             for part in path.split("/") if path else ():
                 at = f"{at}/{part}" if at else part
-                if at not in self._folders:
-                    os.mkdir(part, 0o755, dir_fd=descriptor)
+                fresh = at not in self._folders
+                if fresh:
+                    os.mkdir(part, 0o700, dir_fd=descriptor)
                     self._folders.add(at)
                 deeper = os.open(part, _FOLDER, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = deeper
+                if fresh:
+                    os.fchmod(descriptor, 0o755)  # whatever the umask is
         except BaseException:
             os.close(descriptor)
             raise

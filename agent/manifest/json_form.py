@@ -60,7 +60,7 @@ def _run(run: Run) -> dict[str, Any]:
         {
             "command": list(run.command),
             "listen": listen,
-            "handover": run.handover.value if run.listen else None,
+            "handover": run.handover.value,
             "environment": dict(run.environment),
             "user": run.user,
         }

@@ -24,7 +24,8 @@ class Kind(StrEnum):
 
 
 class Handover(StrEnum):
-    """How a process gets its socket: inherited as fd 3, as a port behind a forwarder, or by stop and start."""
+    """How a process takes over: it inherits the socket as fd 3, listens on a port behind a forwarder, or (none) starts
+    when the one before it has ended, which without `listen` means that never two run at once."""
 
     SOCKET = "socket"
     PORT = "port"

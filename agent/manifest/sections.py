@@ -77,15 +77,15 @@ def run(node: Node, place: Place) -> Run:
     # Where an address is given and wrong, one stands in for it, so that nothing else is blamed for its absence.
     listeners = section.optional("listen", listen, _SOME_LISTENER if section.given("listen") else _NO_LISTENER)
     handover = section.optional("handover", values.one_of(Handover), Handover.SOCKET)
-    if section.given("handover") and not section.given("listen"):
-        section.refuse("handover", "says how a socket is handed over, and 'run.listen' asks for none; add listen")
-    if handover is Handover.PORT and len(listeners) > 1:
-        section.refuse("handover", "port passes a single PORT; with several addresses in 'listen' use socket")
+    if handover is Handover.PORT and not section.given("listen"):
+        section.refuse("handover", "says how users reach a port, and 'run.listen' asks for none; add listen")
+    if handover is not Handover.SOCKET and len(listeners) > 1:
+        section.refuse("handover", f"{handover} passes a single PORT; with several addresses in 'listen' use socket")
     result = Run(
         command=section.required("command", values.command, NO_COMMAND, 'command: ["python3", "server.py"]'),
         listen=listeners,
         handover=handover,
-        environment=section.optional("environment", environment(handover), {}),
+        environment=section.optional("environment", environment(handover, listens=bool(listeners)), {}),
         user=section.optional("user", values.account, None),
     )
     section.close()
@@ -123,13 +123,15 @@ def _address(node: Node, _place: Place) -> Address:
         raise Wrong(str(error)) from error
 
 
-def environment(handover: Handover) -> Decode[Mapping[str, str]]:
+def environment(handover: Handover, *, listens: bool) -> Decode[Mapping[str, str]]:
     """The variables a module sets for itself; those the agent sets are refused, since they would be overwritten."""
+
+    takes_port = listens and handover is not Handover.SOCKET
 
     def check(name: str) -> str | None:
         if not _VARIABLE.fullmatch(name):
             return "is no name for a variable: a letter or '_', then at most 127 letters, digits and '_'"
-        if name in _SET_BY_AGENT or name.startswith("HOTSWAP_") or (name == "PORT" and handover is Handover.PORT):
+        if name in _SET_BY_AGENT or name.startswith("HOTSWAP_") or (name == "PORT" and takes_port):
             return "is set by the agent; choose another name"
         return None
 

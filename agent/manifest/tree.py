@@ -179,6 +179,8 @@ def _scalar(event: Any, line: int) -> Scalar:
 def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
     """The line of a syntax error, and a sentence with a hint for what people most often get wrong."""
     mark = error.problem_mark or error.context_mark
+    if error.problem is not None and "end of stream" in error.problem:
+        mark = error.context_mark or mark  # where the quote or bracket was opened says more than the last line
     line = mark.line + 1 if mark is not None else 1
     sentence = ", ".join(part for part in (error.context, error.problem) if part)
     lines = text.splitlines()

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from app.domain.durations import Amount
 from app.domain.policy import Policy, StrategyKind
 
 
@@ -137,6 +138,14 @@ class Version:
     version: str
 
 
+def digest_of(version: Version | None) -> str | None:
+    return version.digest if version else None
+
+
+UNKNOWN = "unknown"
+"""In place of a digest: nobody knows what is active on the node, as it was passed over drained or unavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     id: UUID
@@ -155,8 +164,10 @@ class Stage:
 class NodeOperation:
     """One release put on one node. `before` is what was active when the lane was granted, `target` what is wanted.
 
-    `follows` names the operation that this one takes back, or tries again. `active` is the digest that the node last
-    reported for this operation; it counts only once the operation has ended.
+    `follows` names the operation that this one takes back, or tries again. `active` is the digest known to be active:
+    until the operation has ended the one that a command must expect there, afterwards the one that the node reported.
+    It is UNKNOWN on a node that was passed over as drained or unavailable. `changed`: this deployment, by this
+    operation or an earlier try, made another digest active.
     """
 
     id: UUID
@@ -177,6 +188,14 @@ class NodeOperation:
     error: str | None = None
     output_tail: str | None = None
     losses: int = 0
+
+    def passed_over(self) -> bool:
+        """Skipped because the node was drained, unavailable or late, and not because it already runs what is wanted."""
+        return self.status is OperationStatus.SKIPPED and not self.runs(self.target)
+
+    def runs(self, version: Version | None) -> bool:
+        """Whether the node is known to run this version (None: no release)."""
+        return self.active == digest_of(version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +238,19 @@ class Deployment:
         by_id = {operation.id: operation for operation in changed}
         kept = tuple(by_id.pop(operation.id, operation) for operation in self.operations)
         return replace(self, operations=kept + tuple(by_id.values()))
+
+    def deploying(self) -> bool:
+        """Whether waves may still go forward: the Deploy stage has its lane and has neither ended nor turned round."""
+        stage = self.stage(StageKind.DEPLOY)
+        return self.granted and self.course is Course.FORWARD and stage.status is StageStatus.RUNNING
+
+    def min_in_service(self) -> Amount | None:
+        """`rolling.minInService` binds Rolling alone: Direct changes all at once, by its name."""
+        return self.policy.rolling.min_in_service if self.strategy is StrategyKind.ROLLING else None
+
+    def unresolved(self) -> bool:
+        """Whether an operation is planned or under way: while one is, no deployment ends."""
+        return any(operation.status.open for operation in self.operations)
 
     def forward(self) -> tuple[NodeOperation, ...]:
         return tuple(operation for operation in self.operations if operation.direction is Direction.FORWARD)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,29 +13,27 @@ _LONGEST = timedelta(days=3660)
 
 
 def parse_duration(value: object) -> timedelta:
-    """Read `90s`, `5m`, `1h30m`, `00:01:30.250`, or a number of seconds.
+    """Read `90s`, `5m`, `1h30m`, `00:01:30.250`, or a number of seconds, to the millisecond.
 
     Raises ValueError with a sentence when it is none of these, negative, or over ten years.
     """
-    seconds: float
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be a duration such as 90s, 5m or 2h")
-    if isinstance(value, int | float):
-        seconds = float(value)
-    else:
-        seconds = _seconds(value.strip())
-    if not math.isfinite(seconds) or seconds < 0 or seconds > _LONGEST.total_seconds():
+    seconds = _seconds(value.strip()) if isinstance(value, str) else value
+    if not 0 <= seconds <= _LONGEST.total_seconds():
         raise ValueError("must be a duration between 0 and ten years")
-    return timedelta(seconds=seconds)
+    return timedelta(milliseconds=round(seconds * 1000))
 
 
 def _seconds(text: str) -> float:
+    if len(text) > 60:
+        raise ValueError("must be a duration such as 90s, 5m or 2h")
     clock = _CLOCK.fullmatch(text)
     if clock:
         days, hours, minutes, seconds = clock.groups()
         return int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     parts = _SHORT.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text or len(text) > 60:
+    if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError("must be a duration such as 90s, 5m or 2h")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 

@@ -10,7 +10,9 @@ from app.domain.deployment import (
     Deployment,
     DeploymentStatus,
     Direction,
+    NodeOperation,
     OperationStatus,
+    StageKind,
     StageStatus,
     Version,
 )
@@ -19,21 +21,29 @@ from app.domain.turn import Turn
 
 
 def finish(turn: Turn, status: DeploymentStatus, reason: str | None) -> None:
-    """Enter a terminal state. The stages that were not reached say so."""
-    for stage in turn.state.stages:
-        if not stage.status.ended:
-            begun = stage.status is StageStatus.RUNNING
-            cancelled = begun or status in (DeploymentStatus.CANCELLED, DeploymentStatus.SUPERSEDED)
-            turn.end_stage(
-                stage,
-                StageStatus.CANCELLED if cancelled else StageStatus.SKIPPED,
-                ("ended with the deployment" if begun else "not reached") + (f": {reason}" if reason else ""),
-            )
+    """Enter a terminal state. `reason` is final: `told()` has named the nodes that are not as decided."""
+    for kind in StageKind:
+        end_unfinished(turn, kind, status, reason)
     if turn.state.granted:
         turn.commands.append(RecordDesired(desired(turn.state, status)))
         turn.commands.append(ReleaseLane())
     turn.state = replace(turn.state, granted=False, paused=False, paused_until=None, reason=reason)
     turn.set_status(status, reason)
+
+
+def end_unfinished(turn: Turn, kind: StageKind, status: DeploymentStatus, reason: str | None) -> None:
+    """End a stage that has not ended, on the way to `status`. One that was not reached says so."""
+    stage = turn.state.stage(kind)
+    if stage.status.ended:
+        return
+    begun = stage.status is not StageStatus.PENDING or stage.attempt > 0
+    cancelled = begun or status in (DeploymentStatus.CANCELLED, DeploymentStatus.SUPERSEDED)
+    message = "ended with the deployment" if begun else "not reached"
+    turn.end_stage(
+        stage,
+        StageStatus.CANCELLED if cancelled else StageStatus.SKIPPED,
+        f"{message}: {reason}" if reason else message,
+    )
 
 
 def desired(state: Deployment, status: DeploymentStatus) -> dict[UUID, Version | None]:
@@ -53,3 +63,47 @@ def desired(state: Deployment, status: DeploymentStatus) -> dict[UUID, Version |
         else:
             wanted[operation.node_id] = operation.before
     return wanted
+
+
+def told(state: Deployment, status: DeploymentStatus, reason: str | None) -> str | None:
+    """`reason`, and after it every node that does not provably run what is desired there (I5), each with its reason."""
+    stranded = not_brought_back(state) if state.course is Course.BACK else []
+    wanted = desired(state, status)
+    others = [
+        operation
+        for operation in state.latest_by_node().values()
+        if operation not in stranded and not _settled(operation, wanted[operation.node_id])
+    ]
+    parts = [
+        reason,
+        f"could not be brought back: {_named(stranded)}" if stranded else None,
+        f"without {_named(others)}" if others else None,
+    ]
+    return "; ".join(part for part in parts if part) or None
+
+
+def not_brought_back(state: Deployment) -> list[NodeOperation]:
+    """The nodes this deployment touched of which nobody can say that they are back, each by its latest operation."""
+    return [
+        operation
+        for operation in state.latest_by_node().values()
+        if operation.status is OperationStatus.LOST
+        or (
+            operation.direction is Direction.BACK
+            and operation.status is not OperationStatus.SUCCEEDED
+            and not operation.runs(operation.target)
+        )
+    ]
+
+
+def _settled(operation: NodeOperation, wanted: Version | None) -> bool:
+    in_doubt = operation.status is OperationStatus.LOST or operation.passed_over()
+    return not in_doubt and operation.runs(wanted)
+
+
+def _named(operations: list[NodeOperation]) -> str:
+    return "; ".join(f"{operation.node_name}: {operation.error or _shown(operation)}" for operation in operations)
+
+
+def _shown(operation: NodeOperation) -> str:
+    return f"runs {operation.active or 'nothing'}"

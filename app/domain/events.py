@@ -9,11 +9,15 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from app.domain.deployment import DeploymentStatus, Version
+from app.domain.deployment import Version
 
 
 class Outcome(StrEnum):
-    """What became of a node operation. UNKNOWN is no answer: the operation must be resolved."""
+    """What became of a node operation.
+
+    VOID is no failure of the node: the operation never ran, or was interrupted and undone before it committed (the
+    agent's `void`, `superseded`, and failures with the code `interrupted`). UNKNOWN is no answer: it must be resolved.
+    """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -92,7 +96,8 @@ class Overtaken:
 class OperationReported:
     """The worker that holds `attempt` of a node operation says what the node answered.
 
-    `active` is the digest that the node reports as active, None for "nothing"; it counts unless outcome is UNKNOWN.
+    `active` is the digest that the node reports as active, None for "nothing". With UNKNOWN it does not count, and with
+    VOID None means that the node did not say, so that what was known before still holds.
     """
 
     operation_id: UUID
@@ -230,11 +235,3 @@ class CountStale:
 
 
 Command = Dispatch | Emit | GrantLane | ReleaseLane | RecordDesired | CountStale
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """For tests and callers: how a deployment ended."""
-
-    status: DeploymentStatus
-    reason: str | None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
-from app.domain.durations import Amount, parse_amount, parse_duration, short_duration
-from app.domain.errors import Invalid
+from app.domain.durations import Amount, short_duration
+from app.domain.field_reader import FieldReader, shortened
 
-T = TypeVar("T")
 A_QUARTER = Amount(25, percent=True)
 A_FIFTH = Amount(20, percent=True)
+ROLES = ("Viewer", "Deployer", "Approver", "Admin")
 
 
 class StrategyKind(StrEnum):
@@ -148,7 +147,7 @@ def parse_policy(body: Mapping[str, Any]) -> Policy:
 
     Raises Invalid, naming every bad field: unknown keys, wrong types, and contradictions between fields.
     """
-    reader = _Reader(body, "")
+    reader = FieldReader(body, "")
     policy = Policy(
         strategy=reader.word("strategy", StrategyKind, StrategyKind.ROLLING),
         max_concurrent_nodes=reader.number("maxConcurrentNodes", 10, 1, 1000),
@@ -174,7 +173,7 @@ def parse_policy(body: Mapping[str, Any]) -> Policy:
     return policy
 
 
-def _rolling(reader: _Reader) -> Rolling:
+def _rolling(reader: FieldReader) -> Rolling:
     batch = reader.amount("batch", A_QUARTER)
     if batch.value == 0:
         reader.complain("batch", "must be at least one node")
@@ -183,7 +182,7 @@ def _rolling(reader: _Reader) -> Rolling:
     return Rolling(batch, minimum)
 
 
-def _approvals(reader: _Reader) -> Approvals:
+def _approvals(reader: FieldReader) -> Approvals:
     approvals = Approvals(
         required=reader.number("required", 0, 0, 100),
         roles=reader.words("roles", ("Approver",)),
@@ -191,40 +190,64 @@ def _approvals(reader: _Reader) -> Approvals:
         timeout=reader.duration("timeout", timedelta(hours=24)),
     )
     for role in approvals.roles:
-        if role not in ("Viewer", "Deployer", "Approver", "Admin"):
-            reader.complain("roles", f"knows no role {role!r}")
+        if role not in ROLES:
+            reader.complain("roles", f"knows no role {shortened(role)!r}; there are {', '.join(ROLES)}")
     reader.unknown_keys()
     return approvals
 
 
-def _later(reader: _Reader) -> dict[str, Any]:
+def _later(reader: FieldReader) -> dict[str, Any]:
+    """What differs from the defaults in the sections of later parts: checked for shape, kept as given."""
     kept: dict[str, Any] = {}
     for name, defaults in _LATER_DEFAULTS.items():
         section = reader.section(name)
-        given = {key: value for key, value in section.body.items() if key in defaults}
+        given = {key: section.take(key) for key in defaults if key in section.body}
         for key, value in given.items():
-            section.take(key)
-            if type(value) is not type(defaults[key]) and not (
-                isinstance(value, int | float | str) and isinstance(defaults[key], int | float | str)
-            ):
+            if not _alike(value, defaults[key]):
                 section.complain(key, f"must look like {defaults[key]!r}")
         section.unknown_keys()
-        if given:
-            kept[name] = given
+        changed = {key: value for key, value in given.items() if value != defaults[key]}
+        if changed:
+            kept[name] = changed
     for name in _LATER_LISTS:
         value = reader.take(name)
-        if value is not None and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
+        if value is not None and not (_alike(value, []) and all(isinstance(item, dict) for item in value)):
             reader.complain(name, "must be a list of mappings")
         elif value:
             kept[name] = value
     return kept
 
 
-def _contradictions(policy: Policy, reader: _Reader) -> None:
+def _alike(value: object, default: object) -> bool:
+    """Whether a value has the shape of the default: a list, a mapping, or a scalar; and can be kept as JSON."""
+    for shape in (list, dict):
+        if isinstance(default, shape):
+            return isinstance(value, shape) and _keepable(value)
+    return isinstance(value, int | float | str) and not isinstance(value, bool) and _keepable(value)
+
+
+def _keepable(value: object, depth: int = 0) -> bool:
+    """Whether PostgreSQL's jsonb takes it: finite numbers, text without NUL or lone surrogates, no endless nesting."""
+    if isinstance(value, str):
+        return len(value) <= 1000 and "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, list):
+        return len(value) <= 1000 and depth < 8 and all(_keepable(item, depth + 1) for item in value)
+    if isinstance(value, dict):
+        fits = len(value) <= 1000 and depth < 8
+        return fits and all(isinstance(key, str) and _keepable([key, item], depth + 1) for key, item in value.items())
+    return value is None or (isinstance(value, int | float) and abs(value) < 1e15)
+
+
+def _contradictions(policy: Policy, reader: FieldReader) -> None:
     if policy.node_lost_after < policy.unavailable_after:
         reader.complain("nodeLostAfter", "must not be shorter than unavailableAfter")
-    if not policy.unavailable_after:
-        reader.complain("unavailableAfter", "must be longer than zero")
+    for name, span in (
+        ("unavailableAfter", policy.unavailable_after),
+        ("pausedTimeout", policy.paused_timeout),
+        ("approvals.timeout", policy.approvals.timeout),
+    ):
+        if not span:
+            reader.complain(name, "must be longer than zero")
     minimum = policy.rolling.min_in_service
     if minimum is not None and minimum.percent and minimum.value == 100:
         reader.complain("rolling.minInService", "of 100% leaves no node that may be changed")
@@ -233,92 +256,4 @@ def _contradictions(policy: Policy, reader: _Reader) -> None:
     known = set(Policy().to_json())
     for name in policy.locked:
         if name not in known:
-            reader.complain("locked", f"knows no field {name!r}")
-
-
-class _Reader:
-    """Takes typed values out of a mapping and collects every complaint under its dotted path."""
-
-    def __init__(self, body: object, prefix: str, errors: dict[str, list[str]] | None = None) -> None:
-        self.errors: dict[str, list[str]] = {} if errors is None else errors
-        self.prefix = prefix
-        self._seen: set[str] = set()
-        self.body: Mapping[str, Any] = {}
-        if isinstance(body, Mapping):
-            self.body = body
-        else:
-            self.errors.setdefault(prefix.rstrip("."), []).append("must be a mapping")
-
-    def complain(self, key: str, message: str) -> None:
-        self.errors.setdefault(self.prefix + key, []).append(message)
-
-    def absent(self, key: str) -> bool:
-        return self.take(key) is None
-
-    def take(self, key: str) -> Any:
-        self._seen.add(key)
-        return self.body.get(key)
-
-    def section(self, key: str) -> _Reader:
-        value = self.take(key)
-        return _Reader({} if value is None else value, f"{self.prefix}{key}.", self.errors)
-
-    def _parsed(self, key: str, default: T, parse: Callable[[Any], T]) -> T:
-        value = self.take(key)
-        if value is None:
-            return default
-        try:
-            return parse(value)
-        except ValueError as error:
-            self.complain(key, str(error))
-            return default
-
-    def word(self, key: str, kind: type[T], default: T) -> T:
-        def parse(value: object) -> T:
-            words = {str(member).lower(): member for member in kind}  # type: ignore[attr-defined]
-            if not isinstance(value, str) or value.lower() not in words:
-                raise ValueError("must be one of " + ", ".join(str(member) for member in words.values()))
-            found: T = words[value.lower()]
-            return found
-
-        return self._parsed(key, default, parse)
-
-    def number(self, key: str, default: int, least: int, most: int) -> int:
-        def parse(value: object) -> int:
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise ValueError(f"must be a whole number from {least} to {most}")
-            return value
-
-        return self._parsed(key, default, parse)
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        def parse(value: object) -> bool:
-            if not isinstance(value, bool):
-                raise ValueError("must be true or false")
-            return value
-
-        return self._parsed(key, default, parse)
-
-    def words(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        def parse(value: object) -> tuple[str, ...]:
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise ValueError("must be a list of words")
-            return tuple(value)
-
-        return self._parsed(key, default, parse)
-
-    def duration(self, key: str, default: timedelta) -> timedelta:
-        return self._parsed(key, default, parse_duration)
-
-    def amount(self, key: str, default: Amount) -> Amount:
-        return self._parsed(key, default, parse_amount)
-
-    def unknown_keys(self) -> None:
-        for key in self.body:
-            if key not in self._seen:
-                near = difflib.get_close_matches(str(key), self._seen, n=1)
-                self.complain(str(key), "is not a field" + (f"; did you mean {near[0]}?" if near else ""))
-
-    def finish(self) -> None:
-        if self.errors:
-            raise Invalid(self.errors)
+            reader.complain("locked", f"knows no field {shortened(name)!r}")

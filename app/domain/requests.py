@@ -1,11 +1,11 @@
-"""What people may ask of a deployment under way. What the state forbids is a Conflict, naming the states that allow it."""
+"""What people may ask of a deployment under way. What a state forbids is a Conflict that names those that allow it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from app.domain import ending, going_back, rollout
-from app.domain.deployment import Course, Deployment, DeploymentStatus, OperationStatus, StageKind, StageStatus
+from app.domain.deployment import Course, Deployment, DeploymentStatus, OperationStatus
 from app.domain.errors import Conflict
 from app.domain.events import (
     CancelRequested,
@@ -39,11 +39,9 @@ def cancel(turn: Turn, event: CancelRequested) -> None:
 def pause(turn: Turn, event: PauseRequested) -> None:
     """Let nothing more into the window; what is in flight ends."""
     state = turn.state
-    deploying = state.granted and state.stage(StageKind.DEPLOY).status is StageStatus.RUNNING
-    if not deploying or state.course is not Course.FORWARD or state.paused:
+    if not state.deploying() or state.paused:
         raise _forbidden(state, "paused", "one whose Deploy stage is Running")
-    turn.state = replace(state, paused=True, paused_until=turn.now + state.policy.paused_timeout)
-    turn.set_status(DeploymentStatus.PAUSED, f"paused by {event.by}")
+    rollout.pause(turn, f"paused by {event.by}")
 
 
 def resume(turn: Turn, event: ResumeRequested) -> None:

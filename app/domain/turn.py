@@ -45,9 +45,9 @@ class Turn:
         self.commands.append(Dispatch(stage.id))
 
     def hold_stage(self, stage: Stage, kind: WaitingKind, due_at: datetime, message: str) -> None:
-        """Let a stage wait until `due_at`, when it is open work again."""
+        """Let a stage wait until `due_at`. It was answered, so that earlier losses of its claim are forgotten."""
         told = stage.waiting is kind and stage.message == message
-        self.dispatch_stage(stage, due_at, status=StageStatus.WAITING, waiting=kind, message=message)
+        self.dispatch_stage(stage, due_at, status=StageStatus.WAITING, waiting=kind, message=message, losses=0)
         if not told:
             self.emit("stage.waiting", stage=stage.kind.value, reason=message)
 

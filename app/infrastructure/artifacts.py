@@ -80,6 +80,13 @@ class ArtifactStore:
         except FileNotFoundError:
             raise NotFound(f"There is no artifact {digest}.") from None
 
+    def existing(self, digest: str) -> Path:
+        """The file of an archive. Raises NotFound."""
+        path = self.path(digest)
+        if not path.is_file():
+            raise NotFound(f"There is no artifact {digest}.")
+        return path
+
     def prove(self) -> None:
         """Write a few bytes, read them back, remove them. Raises OSError."""
         proof = self._incoming / f"proof-{secrets.token_hex(8)}"

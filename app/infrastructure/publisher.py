@@ -14,8 +14,8 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from app.infrastructure.outbox import Wake
 from app.infrastructure.work_metrics import PUBLISHED
-from app.orchestrator.context import Wake
 
 log = logging.getLogger(__name__)
 

@@ -4,39 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 from uuid import UUID
 
 from uuid6 import uuid7
 
 from app.infrastructure.db.engine import Database
 from app.infrastructure.db.models import DEFAULT_TENANT
+from app.infrastructure.outbox import Publisher
 from config.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """A wake-up that is owed after a commit: the Celery task, its queue, and ids only."""
-
-    work_id: UUID
-    deployment_id: UUID
-    task: str
-    queue: str
-    root_id: UUID
-    parent_id: UUID | None
-
-
-class Publisher(Protocol):
-    """Sends wake-ups to workers. Never blocks its caller and never raises: the outbox repeats what got lost."""
-
-    def publish(self, wakes: tuple[Wake, ...]) -> None: ...
-
-
-class SilentPublisher:
-    """Publishes nothing: for processes that leave it to the reconcilers."""
-
-    def publish(self, wakes: tuple[Wake, ...]) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True)

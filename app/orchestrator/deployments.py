@@ -81,7 +81,7 @@ def submit(
             earlier = _remembered(connection, requester, idempotency_key, body_hash)
             if earlier:
                 return earlier
-        draft = _draft(connection, requester, submission, trace_id)
+        draft = draft_of(connection, requester, submission, trace_id)
         inserted = submitting.insert(connection, orchestrator, draft)
         if idempotency_key and not _remember(connection, requester, idempotency_key, body_hash, inserted.state.id):
             connection.rollback()
@@ -97,7 +97,7 @@ def submit(
 def dry_run(orchestrator: Orchestrator, requester: Requester, submission: Submission) -> dict[str, Any]:
     """The plan of what `submit` would do, in wire form; changes nothing. Raises as `submit` does."""
     with orchestrator.database.raw() as connection:
-        draft = _draft(connection, requester, submission, trace_id="")
+        draft = draft_of(connection, requester, submission, trace_id="")
         return describe(connection, orchestrator, draft)
 
 
@@ -114,7 +114,8 @@ select id, name, policy from environments where tenant_id = %(tenant_id)s and lo
 """
 
 
-def _draft(connection: Raw, requester: Requester, submission: Submission, trace_id: str) -> Draft:
+def draft_of(connection: Raw, requester: Requester, submission: Submission, trace_id: str) -> Draft:
+    """Check a submission whole, and say what it would insert. Raises as `submit` does."""
     values = {
         "tenant_id": requester.tenant_id,
         "module": submission.module_name,
@@ -300,7 +301,7 @@ def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Dr
         submission = Submission(
             row[4], row[6], row[9], description=row[11], metadata=row[12], strategy=row[10], force=row[13]
         )
-        return _draft(connection, requester, submission, trace_id)
+        return draft_of(connection, requester, submission, trace_id)
     return Draft(
         kind=kind,
         tenant_id=requester.tenant_id,

@@ -16,7 +16,7 @@ from app.domain.deployment import (
     StageStatus,
 )
 from app.domain.pipeline import AFTER
-from app.orchestrator.context import Wake
+from app.infrastructure.outbox import Wake
 
 STAGE_TASKS: dict[StageKind, tuple[str, str]] = {
     StageKind.BUILD: ("pipeline.build", "pipeline"),

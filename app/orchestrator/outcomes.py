@@ -29,7 +29,8 @@ from app.infrastructure.db import deployment_store
 from app.infrastructure.db.deployment_store import SQL, Extras, Loaded
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.metrics import count_stale
-from app.orchestrator.context import Orchestrator, Wake
+from app.infrastructure.outbox import Wake
+from app.orchestrator.context import Orchestrator
 from app.orchestrator.dispatching import outbox_row, wake_for
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from app.domain import rollout
+from app.domain import lane_entry
 from app.domain.deployment import Deployment, NodeOperation, OperationStatus, StageKind, StageStatus
 from app.domain.events import LaneOffered, NodeFact
 from app.domain.pipeline import plan
@@ -28,9 +28,9 @@ def describe(connection: Raw, orchestrator: Orchestrator, draft: submitting.Draf
     stage = replace(state.stage(StageKind.DEPLOY), status=StageStatus.RUNNING, attempt=1)
     row: Any = connection.execute("select hotswap_now()").fetchone()
     turn = Turn(state.with_stage(stage), row[0], orchestrator.new_id)
-    waits = rollout.waits_for_nodes(state, facts)
+    waits = lane_entry.waits_for_nodes(state, facts)
     unmet = unmet_requirement(connection, draft.environment_id, manifest)
-    refusal = rollout.begin(turn, LaneOffered(stage.id, 1, facts, unmet))
+    refusal = lane_entry.begin(turn, LaneOffered(stage.id, 1, facts, unmet))
     return {
         "moduleName": draft.module_name,
         "version": draft.release.version,
@@ -48,7 +48,7 @@ def describe(connection: Raw, orchestrator: Orchestrator, draft: submitting.Draf
 
 def _stages(draft: submitting.Draft, refusal: str | None) -> list[dict[str, Any]]:
     described = []
-    for each in plan(draft.kind, builds=False, tests=False, approvals=False):
+    for each in plan(draft.kind, builds=draft.builds, tests=draft.tests, approvals=draft.approvals):
         name = f"Deploy to {draft.environment_name}" if each.kind is StageKind.DEPLOY else each.kind.value
         reason = each.skipped or (refusal if each.kind is StageKind.DEPLOY else None)
         described.append({"name": name, "runs": each.skipped is None, "reason": reason})

@@ -27,10 +27,11 @@ from app.domain.events import BudgetSpent, ClaimEnded, Event, NodeLost, NodeRetu
 from app.infrastructure.db.deployment_store import Busy, Loaded
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.db.queries import load as load_queries
+from app.infrastructure.outbox import Wake
 from app.infrastructure.work_metrics import CLAIMS_LOST
 from app.orchestrator import outcomes
 from app.orchestrator.cluster_facts import Scope, node_facts, release_manifest
-from app.orchestrator.context import Orchestrator, Wake
+from app.orchestrator.context import Orchestrator
 from app.orchestrator.dispatching import QUEUES
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from app.domain.pipeline import Decision, plan, start
 from app.domain.policy import Policy, StrategyKind
 from app.infrastructure.db.deployment_store import SQL, insert_stages
 from app.infrastructure.db.engine import Raw
-from app.orchestrator.context import Orchestrator, Wake
+from app.infrastructure.outbox import Wake
+from app.orchestrator.context import Orchestrator
 from app.orchestrator.dispatching import outbox_row, wake_for
 
 _INSERT = """
@@ -35,7 +36,10 @@ values (%(id)s, %(tenant_id)s, %(kind)s, %(status)s, %(module_id)s, %(module_nam
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A deployment before it exists. `targets`: node id -> release or None, for going back and for repairs."""
+    """A deployment before it exists. `targets`: node id -> release or None, for going back and for repairs.
+
+    `builds`, `tests` and `approvals` say which of the stages before Deploy have work to do.
+    """
 
     kind: DeploymentKind
     tenant_id: UUID
@@ -57,6 +61,9 @@ class Draft:
     retry_of: UUID | None = None
     rollback_of: UUID | None = None
     targets: Mapping[str, Version | None] | None = None
+    builds: bool = False
+    tests: bool = False
+    approvals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ def insert(connection: Raw, orchestrator: Orchestrator, draft: Draft) -> Inserte
 
 def initial(orchestrator: Orchestrator, draft: Draft) -> Deployment:
     """The state of a draft before its first decision."""
-    planned = plan(draft.kind, builds=False, tests=False, approvals=False)
+    planned = plan(draft.kind, builds=draft.builds, tests=draft.tests, approvals=draft.approvals)
     stages = tuple(
         Stage(
             id=orchestrator.new_id(),

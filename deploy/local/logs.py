@@ -19,13 +19,16 @@ def cut(log: Path, largest: int = LARGEST) -> bool:
         return False
     if size <= largest:
         return False
-    kept = log.with_name(log.name + ".1")
     new = log.with_name(log.name + ".1.new")
-    with log.open("rb") as source, new.open("wb") as target:
-        source.seek(max(0, size - largest))
-        while chunk := source.read(_CHUNK):
-            target.write(chunk)
-    new.rename(kept)
+    try:
+        with log.open("rb") as source, new.open("wb") as target:
+            source.seek(max(0, size - largest))
+            while chunk := source.read(_CHUNK):
+                target.write(chunk)
+        new.rename(log.with_name(log.name + ".1"))
+    except OSError:
+        # The disk is full: then it matters most that the log gets small, and least what it said long ago.
+        new.unlink(missing_ok=True)
     os.truncate(log, 0)
     return True
 

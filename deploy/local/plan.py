@@ -27,8 +27,9 @@ BROKER_VARIABLES = ("HOTSWAP_BROKER_URL", "HOTSWAP_BROKER_URL_FILE")
 SERVERS = ("postgres", "valkey")
 _CELERY = ("-A", "workers.celery_app")
 _ORCHESTRATOR_NAME = "orchestrator.hotswap.internal"
-# Warm shutdown, then a cold one, which gives back what runs; the last is SIGKILL.
-_CELERY_STOP = Stop(signal.SIGTERM, 5.0, signal.SIGQUIT, 1.0)
+# With REMAP_SIGTERM the first signal is Celery's soft shutdown, bounded in time; the last is SIGKILL, after which the
+# claims are taken over.
+_CELERY_STOP = Stop(signal.SIGTERM, 6.0)
 _GUNICORN_STOP = Stop(signal.SIGTERM, 5.0, signal.SIGQUIT, 0.5)
 _AGENTS_STOP = Stop(signal.SIGINT, 11.5, signal.SIGKILL, 0.5)  # SIGINT: modules end too, drains are cut at 10 s
 _POSTGRES_STOP = Stop(signal.SIGINT, 8.0, signal.SIGQUIT, 3.0)  # fast, then immediate: never lost, only slower to start
@@ -157,6 +158,8 @@ def _environment(
         "PROMETHEUS_MULTIPROC_DIR": str(data.path("run", "metrics")),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), outer.get("PYTHONPATH", "")))),
         "PYTHONUNBUFFERED": "1",
+        # A worker's plain SIGTERM waits for its tasks without an end.
+        "REMAP_SIGTERM": "SIGQUIT",
         # Threads would each get a heap of their own, for nothing on a small machine.
         "MALLOC_ARENA_MAX": "2",
         **_mark(data),
@@ -231,7 +234,7 @@ def _orchestrator(
 
 def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], ports: Mapping[str, int]) -> Service:
     configurations = write_fleet(data, options.nodes, ports["agents"])
-    # Agents know nothing of the orchestrator's secrets.
-    own = {name: value for name, value in environment.items() if not name.startswith("HOTSWAP_")}
+    # Agents know nothing of the orchestrator, least of all its secrets.
+    own = {name: value for name, value in environment.items() if not name.startswith(("HOTSWAP_", "PROMETHEUS_"))}
     command = (sys.executable, "-m", "agent.host", "--configs", str(configurations))
     return Service("agents", Phase.AGENTS, command, {**own, **_mark(data)}, data.root, stop=_AGENTS_STOP)

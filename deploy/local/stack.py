@@ -47,6 +47,10 @@ def up(options: Options, planner: Planner = make_plan, outer: Mapping[str, str] 
     except (StackError, SettingsError) as error:
         print(f"hotswap: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"hotswap: cannot prepare {options.data_folder}: {error.strerror}{where}", file=sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_DONE  # nothing had been started
     supervisor = Supervisor(plan.services, ledger, data.path("logs"), console, replace=options.replace)

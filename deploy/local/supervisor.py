@@ -4,6 +4,7 @@ One thread, one event loop: children are forked from it, so there must be no oth
 """
 
 import asyncio
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -111,9 +112,7 @@ class Supervisor:
         name = slot.service.name
         try:
             slot.child = spawn(slot.service, self._ledger, self._log(name), lambda child: self._ended(slot, child))
-        except StackError:
-            raise
-        except (OSError, RuntimeError) as error:
+        except (OSError, subprocess.SubprocessError, StackError) as error:
             # E.g. no process left, or the disk is full: it may be better in a moment.
             self._console.say(f"{name} could not be started: {error}")
             self._start_again(slot, time.monotonic())

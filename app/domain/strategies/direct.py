@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from uuid import UUID
-
 from app.domain.policy import Policy
 
 
-def waves(nodes: Sequence[UUID], _policy: Policy) -> tuple[tuple[UUID, ...], ...]:
-    return (tuple(nodes),) if nodes else ()
+def wave_size(nodes: int, _policy: Policy) -> int:
+    return max(1, nodes)

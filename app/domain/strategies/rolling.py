@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from uuid import UUID
-
 from app.domain.policy import Policy
 
 
-def waves(nodes: Sequence[UUID], policy: Policy) -> tuple[tuple[UUID, ...], ...]:
-    size = max(1, policy.rolling.batch.of(len(nodes)))
-    return tuple(tuple(nodes[start : start + size]) for start in range(0, len(nodes), size))
+def wave_size(nodes: int, policy: Policy) -> int:
+    return max(1, policy.rolling.batch.of(nodes))

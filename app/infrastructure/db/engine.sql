@@ -176,7 +176,8 @@ with lane as (
      where module_id = %(module_id)s and environment_id = %(environment_id)s and holder is null
  returning fencing_token
 )
-update deployments set fencing_token = lane.fencing_token from lane where id = %(deployment_id)s returning fencing_token
+update deployments set fencing_token = lane.fencing_token from lane where id = %(deployment_id)s
+returning deployments.fencing_token
 
 -- name: release_lane
 update lanes set holder = null, granted_at = null

@@ -1,5 +1,5 @@
 #!/bin/sh
-# applicationStart and applicationStop: keep a record of what ran when, for whoever looks after the site. Real sites
+# afterInstall, applicationStart, applicationStop: keep a record of what ran when, for whoever looks after the site. Real sites
 # reload their web server here. A line that is there already is not written again, since a hook may run twice.
 set -eu
 line="$1 $HOTSWAP_VERSION"

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from functools import partial
@@ -14,12 +12,25 @@ import psycopg
 import pytest
 import redis
 
+from deploy.local.options import Options
 from deploy.local.ports import free_ports
-from tests.integration.stack.running import ROOT, RunningStack, until
+from deploy.local.stack import up
+from tests.integration.stack.running import RunningStack, until
+from tests.integration.stack.small_stack import plan
 
 
 def secret(stack: RunningStack, name: str) -> str:
     return (stack.folder / "secrets" / name).read_text()
+
+
+def _refusal(capsys: pytest.CaptureFixture[str], folder: Path, port: int, **environment: str) -> str:
+    """What a start that cannot be says. It comes to nothing before it has started anything, so it may run here."""
+    code = up(Options(folder, port, ()), planner=plan, outer={**os.environ, **environment})
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.startswith("hotswap: ")
+    assert said.count("\n") == 1
+    return said
 
 
 def answer(url: str) -> str | None:
@@ -30,7 +41,9 @@ def answer(url: str) -> str | None:
         return None
 
 
-def test_it_starts_locks_its_folder_tells_everything_once_and_stops(tmp_path: Path) -> None:
+def test_it_starts_locks_its_folder_tells_everything_once_and_stops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with RunningStack(tmp_path / "data") as stack:
         urls = stack.until_ready()
         assert answer(urls["api"]) is not None
@@ -41,25 +54,16 @@ def test_it_starts_locks_its_folder_tells_everything_once_and_stops(tmp_path: Pa
         commands = [Path(f"/proc/{key.pid}/cmdline").read_bytes() for key in stack.processes()]
         for ordinary in (b"valkey-server", b"postgres", b"gunicorn"):
             assert any(ordinary in command for command in commands), ordinary
-        refused = _refusal(tmp_path / "data", 0)
+        refused = _refusal(capsys, tmp_path / "data", 0)
         assert f"process {stack.process.pid}" in refused
         assert "--data-dir" in refused
-        assert stack.stop(signal.SIGINT) == 0
+        stack.process.send_signal(signal.SIGINT)
+        until(lambda: "stopping api" in stack.output, "it stops")
+        assert stack.stop(signal.SIGINT) == 0  # a second Ctrl-C is harmless
         assert stack.survivors() == []
         assert stack.output.rstrip().endswith("stopped")
         for private in ("secrets/jwt", "secrets/database-url", "keys/development.key", "tls/ca.key"):
             assert (stack.folder / private).stat().st_mode & 0o077 == 0, private
-
-
-def test_a_second_ctrl_c_is_harmless(tmp_path: Path) -> None:
-    with RunningStack(tmp_path / "data") as stack:
-        stack.until_ready()
-        stack.process.send_signal(signal.SIGINT)
-        until(lambda: "stopping" in stack.output, "it stops")
-        if stack.process.poll() is None:
-            stack.process.send_signal(signal.SIGINT)
-        assert stack.process.wait(60) == 0
-        assert stack.survivors() == []
 
 
 def test_a_stop_in_the_midst_of_the_start_leaves_nothing(tmp_path: Path) -> None:
@@ -140,11 +144,11 @@ def test_a_killed_start_can_be_repeated(tmp_path: Path) -> None:
                     assert again.survivors() == []
 
 
-def test_a_port_in_use_is_one_line_and_code_2(tmp_path: Path) -> None:
+def test_a_port_in_use_is_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        said = _refusal(tmp_path / "data", listener.getsockname()[1])
+        said = _refusal(capsys, tmp_path / "data", listener.getsockname()[1])
     assert "in use" in said
     assert "--port" in said
 
@@ -159,26 +163,12 @@ def test_a_port_in_use_is_one_line_and_code_2(tmp_path: Path) -> None:
         ("HOTSWAP_ADMIN_PASSWORD", "hotswap-is-fine"),
     ],
 )
-def test_an_unusable_setting_is_one_line_and_code_2(tmp_path: Path, variable: str, value: str) -> None:
-    said = _refusal(tmp_path / "data", 0, **{variable: value.format(port=free_ports(1)[0])})
+def test_an_unusable_setting_is_one_line_and_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    said = _refusal(capsys, tmp_path / "data", 0, **{variable: value.format(port=free_ports(1)[0])})
     assert variable in said
     assert "wrong@" not in said
-
-
-def _refusal(folder: Path, port: int, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.stack.small_stack", str(folder), str(port)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("hotswap: ")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
 
 
 def test_external_servers_are_used_and_none_is_started(tmp_path: Path, database_url: str, broker_url: str) -> None:

@@ -1,0 +1,100 @@
+"""Environments and their policies, edited with an ETag."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import request
+from flask.typing import ResponseReturnValue
+
+from app.api.routing import Call, Routes, no_content
+from app.api.schemas.environments import EnvironmentHeaders, EnvironmentOutput, PolicyInput
+from app.api.wire import instant
+from app.domain.errors import Invalid
+from app.orchestrator import environments
+from app.orchestrator.environments import EnvironmentView
+from app.orchestrator.roles import Role
+
+routes = Routes("environments")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,61}")
+_READ_ONLY = ("name", "version", "updated_at", "updated_by")
+_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+
+
+@routes.get("/environments", role=Role.VIEWER, answers={200: [EnvironmentOutput]})
+def list_environments(call: Call) -> ResponseReturnValue:
+    """Every environment with its policy, in their order."""
+    return [_shown(found) for found in environments.list_environments(call.orchestrator, call.requester)]
+
+
+@routes.get("/environments/<name>", role=Role.VIEWER, answers={200: EnvironmentOutput}, problems=(404,))
+def show(call: Call, name: str) -> ResponseReturnValue:
+    """One environment with its policy; the ETag is what a PUT needs."""
+    return _answer(environments.environment(call.orchestrator, call.requester, name))
+
+
+@routes.operation(
+    "PUT",
+    "/environments/<name>",
+    role=Role.ADMIN,
+    body=PolicyInput,
+    headers=EnvironmentHeaders,
+    answers={200: EnvironmentOutput, 201: EnvironmentOutput},
+    problems=(409, 428),
+)
+def put(call: Call, name: str) -> ResponseReturnValue:
+    """Create an environment, or change its policy as a whole. What is left out takes its default."""
+    body = dict(call.body)
+    given_name = body.get("name")
+    for field in _READ_ONLY:
+        body.pop(field, None)
+    if not _NAME.fullmatch(name):
+        raise Invalid({"name": ["must be 1 to 62 letters, digits, spaces, _ or -, and start with a letter or digit"]})
+    if given_name is not None and not (isinstance(given_name, str) and given_name.lower() == name.lower()):
+        raise Invalid({"name": ["differs from the URL's"]})
+    stored = environments.put(
+        call.orchestrator,
+        call.requester,
+        name,
+        {key: value for key, value in body.items() if key not in ("order", "reason")},
+        order=body.get("order"),
+        reason=body.get("reason"),
+        expected_version=_expected_version(call, name),
+    )
+    return _answer(stored)
+
+
+def _expected_version(call: Call, name: str) -> int | None:
+    """The version of If-Match; `*` is the one of now; None without the header. Raises Invalid."""
+    given = request.headers.get("If-Match")
+    if given is None:
+        return None
+    if given.strip() == "*":
+        return environments.environment(call.orchestrator, call.requester, name).version
+    match = _ETAG.fullmatch(given.strip())
+    if match is None:
+        raise Invalid({"If-Match": ['must be the ETag that GET gave, such as "3"']})
+    return int(match[1])
+
+
+@routes.operation("DELETE", "/environments/<name>", role=Role.ADMIN, answers={204: None}, problems=(404, 409))
+def delete(call: Call, name: str) -> ResponseReturnValue:
+    """Remove an environment that has neither nodes nor deployments."""
+    environments.delete(call.orchestrator, call.requester, name)
+    return no_content()
+
+
+def _answer(view: EnvironmentView) -> ResponseReturnValue:
+    return _shown(view), 201 if view.created else 200, {"ETag": f'"{view.version}"'}
+
+
+def _shown(view: EnvironmentView) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "order": view.order,
+        **view.policy,
+        "version": view.version,
+        "updatedAt": instant(view.updated_at),
+        "updatedBy": view.updated_by,
+    }

@@ -1,0 +1,146 @@
+"""Modules and their releases: publish, list, show, download."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import request, send_file
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import UnsupportedMediaType
+
+from app.api.dependencies import dependencies
+from app.api.parsing import load
+from app.api.routing import Call, Routes, page_answer
+from app.api.schemas.fields import PageQuery, is_module_name
+from app.api.schemas.releases import ModuleOutput, PublishForm, ReleaseDetailOutput, ReleaseOutput
+from app.api.wire import instant
+from app.domain.errors import Invalid
+from app.orchestrator import releases
+from app.orchestrator.releases import ModuleSummary, Published, Upload
+from app.orchestrator.roles import Role
+
+routes = Routes("modules")
+_OTHER_PARTS = 256 * 1024
+_JSON_PARTS = ("metadata", "provenance")
+
+
+def _publish_bytes() -> int:
+    return dependencies().orchestrator.settings.archive_bytes + _OTHER_PARTS
+
+
+@routes.post(
+    "/modules/<module_name>/releases",
+    role=Role.DEPLOYER,
+    form=PublishForm,
+    answers={201: ReleaseOutput, 200: ReleaseOutput},
+    problems=(409, 413, 415, 422),
+    body_bytes=_publish_bytes,
+)
+def publish(call: Call, module_name: str) -> ResponseReturnValue:
+    """Publish a signed archive as a release. The same bytes again are 200, other bytes for a known version 409."""
+    published = releases.publish(call.orchestrator, call.requester, module_name, _upload(module_name))
+    return _summary(published), 201 if published.created else 200
+
+
+def _upload(module_name: str) -> Upload:
+    """The parts of the request. Raises Invalid with every bad one."""
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("The body must be multipart/form-data.")
+    errors: dict[str, list[str]] = {}
+    if not is_module_name(module_name):
+        errors["moduleName"] = ["must match ^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$"]
+    parts: dict[str, Any] = request.form.to_dict()
+    for name in _JSON_PARTS:
+        if name in parts:
+            try:
+                parts[name] = json.loads(parts[name])
+            except (ValueError, RecursionError):
+                errors[name] = ["is not JSON"]
+                del parts[name]
+    archive = request.files.get("artifact")
+    if archive is None:
+        errors["artifact"] = ["Missing data for required field."]
+    for name in request.files:
+        if name != "artifact":
+            errors[name] = ["Unknown field."]
+    values = load(PublishForm(), parts, errors)
+    if errors or archive is None:
+        raise Invalid(errors)
+    return Upload(
+        # The stream is the temporary file that StreamingRequest opened.
+        archive=archive.stream,
+        signature=values["signature"],
+        key_id=values["key_id"],
+        metadata=values["metadata"] or {},
+        provenance=values["provenance"],
+    )
+
+
+@routes.get("/modules", role=Role.VIEWER, query=PageQuery, answers={200: [ModuleOutput]})
+def list_modules(call: Call) -> ResponseReturnValue:
+    """Every module that was ever published."""
+    return page_answer(releases.modules(call.orchestrator, call.requester, call.page).map(_module))
+
+
+@routes.get("/modules/<module_name>", role=Role.VIEWER, answers={200: ModuleOutput}, problems=(404,))
+def show_module(call: Call, module_name: str) -> ResponseReturnValue:
+    """One module."""
+    return _module(releases.module(call.orchestrator, call.requester, module_name))
+
+
+@routes.get(
+    "/modules/<module_name>/releases",
+    role=Role.VIEWER,
+    query=PageQuery,
+    answers={200: [ReleaseOutput]},
+    problems=(404,),
+)
+def list_releases(call: Call, module_name: str) -> ResponseReturnValue:
+    """The releases of a module."""
+    return page_answer(releases.releases(call.orchestrator, call.requester, module_name, call.page).map(_summary))
+
+
+@routes.get(
+    "/modules/<module_name>/releases/<version>", role=Role.VIEWER, answers={200: ReleaseDetailOutput}, problems=(404,)
+)
+def show_release(call: Call, module_name: str, version: str) -> ResponseReturnValue:
+    """One release, with its manifest."""
+    release = releases.release(call.orchestrator, call.requester, module_name, version)
+    return {**_summary(release), "manifest": release.manifest, "provenance": release.provenance}
+
+
+@routes.get(
+    "/modules/<module_name>/releases/<version>/artifact",
+    role=Role.VIEWER,
+    answers={200: "application/gzip", 206: "application/gzip"},
+    problems=(404, 416),
+)
+def download(call: Call, module_name: str, version: str) -> ResponseReturnValue:
+    """The archive, byte for byte as published; `Range` is honoured."""
+    release = releases.release(call.orchestrator, call.requester, module_name, version)
+    return send_file(
+        dependencies().artifacts.existing(release.digest),
+        mimetype="application/gzip",
+        as_attachment=True,
+        download_name=f"{module_name}-{version}.tar.gz",
+        conditional=True,
+        etag=release.digest,
+    )
+
+
+def _summary(release: Published) -> dict[str, Any]:
+    return {
+        "moduleName": release.module_name,
+        "version": release.version,
+        "digest": release.digest,
+        "sizeBytes": release.size_bytes,
+        "signedBy": release.signed_by,
+        "createdBy": release.created_by,
+        "createdAt": instant(release.created_at),
+        "metadata": dict(release.metadata),
+    }
+
+
+def _module(module: ModuleSummary) -> dict[str, Any]:
+    return {"name": module.name, "latestVersion": module.latest_version, "createdAt": instant(module.created_at)}

@@ -1,0 +1,111 @@
+"""From the bytes of a request to checked values: every complaint about body and query string at once.
+
+Content type first (415), then JSON (400), then the schemas. What PostgreSQL cannot store in a text (a NUL, half a
+surrogate pair) is refused here, wherever in a body or query string it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from flask import Request
+from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
+
+from app.domain.errors import Invalid
+
+_UNSTORABLE = "has a character that is none (NUL, or half a surrogate pair)"
+_DEEPEST = 40
+Errors = dict[str, list[str]]
+
+
+def parse(
+    request: Request, body: type[Schema] | None, query: type[Schema] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Body and query string through their schemas. Raises Invalid, UnsupportedMediaType, RequestEntityTooLarge."""
+    errors: Errors = {}
+    values: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
+    if query is not None:
+        parameters = load(query(), request.args.to_dict(), errors)
+    if body is not None:
+        values = load(body(), json_body(request), errors)
+    if errors:
+        raise Invalid(errors)
+    return values, parameters
+
+
+def json_body(request: Request) -> Any:
+    """The JSON of a request; `{}` where it has no body. Raises Invalid, UnsupportedMediaType."""
+    content = request.get_data(cache=True)
+    if not content:
+        return {}
+    if not request.is_json:
+        raise UnsupportedMediaType("The body must be application/json.")
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Invalid({"body": [f"is not JSON: {str(error)[:200]}"]}) from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def load(schema: Schema, raw: Any, errors: Errors) -> dict[str, Any]:
+    """What the schema makes of `raw`; what it complains about is added to `errors`, by dotted path."""
+    unstorable = set(_unstorable(raw))
+    for path in unstorable:
+        errors.setdefault(path or "body", []).append(_UNSTORABLE)
+    try:
+        found: dict[str, Any] = schema.load(raw)
+        return found
+    except ValidationError as error:
+        for path, messages in _flat(error.messages):
+            if path not in unstorable:
+                errors.setdefault(path, []).extend(messages)
+        return {}
+
+
+def _unstorable(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
+    if depth > _DEEPEST:
+        raise Invalid({path.split(".")[0] or "body": ["is nested too deeply"]})
+    if isinstance(value, str):
+        if not storable(value):
+            yield path
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not storable(str(key)):
+                yield path
+            else:
+                yield from _unstorable(item, f"{path}.{key}" if path else str(key), depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unstorable(item, f"{path}[{index}]", depth + 1)
+
+
+def storable(text: str) -> bool:
+    """Whether PostgreSQL can keep it."""
+    if "\x00" in text:
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _flat(messages: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """marshmallow's nested messages as dotted paths; its `_schema` is the body itself."""
+    if isinstance(messages, dict):
+        for key, inner in messages.items():
+            name = (
+                "" if key in ("_schema", "key", "value") and not (path == "" and key != "_schema") else str(key)[:200]
+            )
+            yield from _flat(inner, ".".join(part for part in (path, name) if part))
+    elif isinstance(messages, list):
+        yield path or "body", [str(message) for message in messages]
+    else:
+        yield path or "body", [str(messages)]

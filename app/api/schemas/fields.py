@@ -1,0 +1,138 @@
+"""Fields that are as strict as API.md: no number for a text, no "yes" for true, every text bounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import semver
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
+
+from app.domain.deployment import DeploymentStatus
+from app.domain.policy import StrategyKind
+from app.orchestrator.paging import DEFAULT_LIMIT, LARGEST_LIMIT
+
+MODULE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}[a-z0-9]")
+KEY_ID = re.compile(r"[0-9a-fA-F]{16}")
+_LONGEST_VERSION = 200
+
+
+class _Wire(Schema):
+    """snake_case here, camelCase on the wire."""
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        first, *rest = (field_obj.data_key or field_name).split("_")
+        field_obj.data_key = first + "".join(word.capitalize() for word in rest)
+
+
+class Input(_Wire):
+    """A body or query string: every unknown field is named (marshmallow's default), nothing is coerced."""
+
+
+class Output(_Wire):
+    """An answer, for the document. More fields may come with time."""
+
+    class Meta:
+        unknown = INCLUDE
+
+
+class Text(fields.String):
+    """A text of at most `longest` characters, not empty unless `empty` says so."""
+
+    def __init__(self, longest: int, *, empty: bool = False, **more: Any) -> None:
+        super().__init__(validate=validate.Length(min=0 if empty else 1, max=longest), **more)
+
+
+class Flag(fields.Boolean):
+    """true or false; in a query string also those words."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        words = {"true": True, "false": False}
+        if self.metadata.get("word") and isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        raise ValidationError("must be true or false")
+
+
+class Word(fields.String):
+    """One of a few words, case-insensitive; loads as it is written in `words`."""
+
+    def __init__(self, words: Iterable[str], **more: Any) -> None:
+        self.words = {word.lower(): word for word in words}
+        super().__init__(validate=validate.OneOf(list(self.words.values())), **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if not isinstance(value, str) or value.lower() not in self.words:
+            raise ValidationError("must be one of " + ", ".join(self.words.values()))
+        return self.words[value.lower()]
+
+
+class ModuleName(fields.String):
+    def __init__(self, **more: Any) -> None:
+        super().__init__(validate=_module_name, **more)
+
+
+class Version(fields.String):
+    """Semantic versioning 2.0.0."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(validate=_version, **more)
+
+
+class Moment(fields.AwareDateTime):
+    """RFC 3339; without an offset it is UTC. From 2000 to 2199."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(format="iso", default_timezone=UTC, validate=_sensible, **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
+        if not isinstance(value, str) or len(value) > 40:
+            raise ValidationError("must be a time such as 2026-11-24T06:30:00Z")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Metadata(fields.Dict):
+    """At most 50 entries; keys of 1 to 100 characters, values of up to 500."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(
+            keys=Text(100),
+            values=Text(500, empty=True),
+            validate=validate.Length(max=50, error="at most 50 entries"),
+            **more,
+        )
+
+
+def strategy(**more: Any) -> Word:
+    return Word([kind.value for kind in StrategyKind], **more)
+
+
+def status(**more: Any) -> Word:
+    return Word([status.value for status in DeploymentStatus], **more)
+
+
+def is_module_name(text: str) -> bool:
+    return MODULE_NAME.fullmatch(text) is not None
+
+
+def _module_name(text: str) -> None:
+    if not is_module_name(text):
+        raise ValidationError("must match ^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$")
+
+
+def _version(text: str) -> None:
+    if len(text) > _LONGEST_VERSION or not semver.Version.is_valid(text):
+        raise ValidationError("must be a semantic version such as 1.4.0 or 2.0.0-rc.1")
+
+
+def _sensible(moment: datetime) -> None:
+    if not 2000 <= moment.year < 2200:
+        raise ValidationError("must lie between the years 2000 and 2199")
+
+
+class PageQuery(Input):
+    limit = fields.Integer(load_default=DEFAULT_LIMIT, validate=validate.Range(min=1, max=LARGEST_LIMIT))
+    cursor = Text(100, load_default=None)

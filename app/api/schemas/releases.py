@@ -1,0 +1,55 @@
+"""Keys, modules, releases."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from app.api.schemas.fields import KEY_ID, Input, Metadata, Output, Text
+
+
+class KeyInput(Input):
+    public_key = Text(65536, required=True, metadata={"description": "PEM, SubjectPublicKeyInfo"})
+    name = Text(100, load_default=None, allow_none=True)
+    environment = Text(100, load_default=None, allow_none=True, metadata={"description": "null: every environment"})
+
+
+class KeyOutput(Output):
+    key_id = fields.String(required=True)
+    name = fields.String(required=True)
+    public_key = fields.String(required=True)
+    environment = fields.String(required=True, allow_none=True)
+    created_by = fields.String(required=True)
+    created_at = fields.DateTime(required=True)
+
+
+class PublishForm(Input):
+    """The parts of a publish that are no file."""
+
+    signature = Text(4096, required=True, metadata={"description": "base64, over the SHA-256 of the archive"})
+    key_id = fields.String(
+        required=True, validate=validate.Regexp(f"^{KEY_ID.pattern}$", error="must be 16 hex digits")
+    )
+    metadata = Metadata(load_default=dict, allow_none=True)
+    provenance = fields.Dict(keys=Text(200), load_default=None, allow_none=True)
+
+
+class ReleaseOutput(Output):
+    module_name = fields.String(required=True)
+    version = fields.String(required=True)
+    digest = fields.String(required=True)
+    size_bytes = fields.Integer(required=True)
+    signed_by = fields.String(required=True)
+    created_by = fields.String(required=True)
+    created_at = fields.DateTime(required=True)
+    metadata = fields.Dict(required=True)
+
+
+class ReleaseDetailOutput(ReleaseOutput):
+    manifest = fields.Dict(required=True)
+    provenance = fields.Dict(required=True, allow_none=True)
+
+
+class ModuleOutput(Output):
+    name = fields.String(required=True)
+    latest_version = fields.String(required=True, allow_none=True)
+    created_at = fields.DateTime(required=True)

@@ -1,0 +1,72 @@
+"""From settings to an application that takes requests. What is wrong with settings is one line and exit code 2.
+
+The server imports the application before it forks, so nothing connects at import. What must be in the database before
+the first request (bootstrap) is seen to by each process before its first request. A database that does not answer yet
+is no reason to die: requests are 503 meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import sqlalchemy.exc
+import structlog
+from flask import Flask
+
+from app.api.observation import configure_logging
+from app.domain.errors import Unavailable
+from app.infrastructure.db.engine import Database
+from app.infrastructure.outbox import Publisher
+from app.orchestrator.bootstrap import bootstrap, prepare_folders, trusted_keys
+from app.orchestrator.context import Orchestrator
+from config.settings import EXIT_CODE, SettingsError, settings_or_exit
+
+_RETRY_SECONDS = 1.0
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("hotswap.api")
+
+
+def started(create: Callable[[Orchestrator], Flask], publisher: Publisher) -> Flask:
+    """The application that `create` makes, over settings from the environment."""
+    settings = settings_or_exit()
+    configure_logging(settings)
+    try:
+        prepare_folders(settings)
+        trusted_keys(settings)
+    except (SettingsError, Unavailable) as error:
+        print(f"hotswap: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_CODE) from None
+    orchestrator = Orchestrator(Database(settings, application="hotswap api"), settings, publisher)
+    app = create(orchestrator)
+    app.before_request_funcs.setdefault(None, []).insert(0, Preparation(orchestrator).ensure)
+    return app
+
+
+class Preparation:
+    """Runs the bootstrap once in this process, when the database answers."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self._orchestrator = orchestrator
+        self._done = False
+        self._next_try = 0.0
+        self._lock = threading.Lock()
+
+    def ensure(self) -> None:
+        """Called before each request. When it cannot be done now, the request goes on and learns why by itself."""
+        if self._done:
+            return
+        with self._lock:
+            self._once()
+
+    def _once(self) -> None:
+        if self._done or time.monotonic() < self._next_try:
+            return
+        try:
+            bootstrap(self._orchestrator)
+            self._done = True
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            self._next_try = time.monotonic() + _RETRY_SECONDS
+            reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or ["no reason given"])[0]
+            _log.warning("bootstrap.waits", reason=reason)

@@ -1,0 +1,86 @@
+"""What follows when a stage's worker reports, or when the Deploy stage hears about its lane."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from app.domain import ending, going_back, lane_entry, rollout
+from app.domain.deployment import DeploymentStatus, Stage, StageKind, StageStatus, WaitingKind
+from app.domain.events import CountStale, DateAhead, LaneBusy, LaneOffered, StageReported
+from app.domain.turn import Turn
+
+
+def held(turn: Turn, stage_id: UUID, attempt: int) -> Stage | None:
+    """The stage, when `attempt` holds its claim; otherwise the report is counted as stale.
+
+    Once it has its lane the Deploy stage is nobody's work: its node operations are.
+    """
+    stage = turn.state.stage_by_id(stage_id)
+    if stage is None or turn.state.terminal:
+        reason = "ended"
+    elif stage.attempt != attempt:
+        reason = "older attempt"
+    elif stage.claimable or stage.status is not StageStatus.RUNNING:
+        reason = "not claimed"
+    elif stage.kind is StageKind.DEPLOY and turn.state.granted:
+        reason = "lane granted"
+    else:
+        return stage
+    turn.commands.append(CountStale(stage_id, attempt, reason))
+    return None
+
+
+def reported(turn: Turn, event: StageReported) -> None:
+    stage = held(turn, event.stage_id, event.attempt)
+    if stage is None:
+        return
+    if not event.succeeded:
+        fail(turn, stage, event.message or "failed", event.output_tail)
+    elif stage.kind is StageKind.DEPLOY:
+        # Only its operations can make it succeed; a worker that says so without a lane is wrong.
+        fail(turn, stage, "reported as done without a lane", event.output_tail)
+    else:
+        turn.end_stage(stage, StageStatus.SUCCEEDED, event.message, event.output_tail)
+
+
+def fail(turn: Turn, stage: Stage, message: str, output_tail: str | None = None) -> None:
+    """A stage failed: before the lane nothing was touched; afterwards what was changed goes back."""
+    turn.end_stage(stage, StageStatus.FAILED, message, output_tail)
+    reason = f"{stage.kind.value} failed: {message}"
+    if turn.state.granted:
+        going_back.begin(turn, DeploymentStatus.ROLLED_BACK, reason)
+    else:
+        ending.finish(turn, DeploymentStatus.FAILED, reason)
+
+
+def lane_offered(turn: Turn, event: LaneOffered) -> None:
+    """Take the lane, or wait for the nodes that are missing, or fail because it cannot begin. Each time at once."""
+    stage = held(turn, event.stage_id, event.attempt)
+    if stage is None:
+        return
+    waits = lane_entry.waits_for_nodes(turn.state, event.nodes)
+    if waits and not lane_entry.hopeless(turn.state, event):
+        turn.hold_stage(stage, WaitingKind.NODES, turn.now + lane_entry.ASK_NODES_AGAIN, waits)
+        turn.set_status(DeploymentStatus.QUEUED, waits)
+        return
+    turn.set_status(DeploymentStatus.RUNNING)
+    refusal = lane_entry.begin(turn, event)
+    if refusal:
+        fail(turn, stage, refusal)
+    else:
+        rollout.advance(turn)
+
+
+def date_ahead(turn: Turn, event: DateAhead) -> None:
+    stage = held(turn, event.stage_id, event.attempt)
+    if stage is not None:
+        text = f"not before {event.until:%Y-%m-%d %H:%M:%S} UTC"
+        turn.hold_stage(stage, WaitingKind.DATE, event.until, text)
+        turn.set_status(DeploymentStatus.SCHEDULED, text)
+
+
+def lane_busy(turn: Turn, event: LaneBusy) -> None:
+    stage = held(turn, event.stage_id, event.attempt)
+    if stage is not None:
+        turn.hold_stage(stage, WaitingKind.LANE, event.retry_at, event.text)
+        turn.set_status(DeploymentStatus.QUEUED, event.text)

@@ -1,0 +1,119 @@
+"""What must be there before the first request: environments, the built-in users, the keys that are trusted at once.
+
+Every process of the API calls it before its first request. It runs under an advisory lock, adds what is missing and
+changes nothing that is there: a policy that somebody edited and a password that somebody changed stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from agent.signatures import KeyInvalid, key_id, load_public, public_pem
+from app.domain.policy import Policy, StrategyKind
+from app.infrastructure.artifacts import ArtifactStore
+from app.infrastructure.db.models import DEFAULT_TENANT, Environment, PublisherKey, User
+from app.infrastructure.passwords import hash_password
+from app.orchestrator.context import Orchestrator
+from app.orchestrator.roles import Role
+from config.settings import Settings, SettingsError
+
+_ONE_AT_A_TIME = 0x486F7453776171
+SYSTEM = "system"
+# Names, strategies and order as API.md, "The policy of an environment", gives them.
+_ENVIRONMENTS = (
+    ("Development", StrategyKind.DIRECT),
+    ("QA", StrategyKind.ROLLING),
+    ("Staging", StrategyKind.ROLLING),
+    ("Production", StrategyKind.ROLLING),
+)
+
+
+def bootstrap(orchestrator: Orchestrator) -> None:
+    """Raises SettingsError as `trusted_keys` does."""
+    keys = trusted_keys(orchestrator.settings)
+    with orchestrator.database.session() as session:
+        session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
+        _environments(orchestrator, session)
+        _users(orchestrator, session)
+        _trust(orchestrator, session, keys)
+
+
+def prepare_folders(settings: Settings) -> None:
+    """Raises Unavailable when the artifact store cannot be made or written."""
+    ArtifactStore(settings.artifacts_dir).prepare()
+
+
+def trusted_keys(settings: Settings) -> dict[str, str]:
+    """The PEM texts of the key files that are trusted from the start, by the file's name without `.pub`.
+
+    Raises SettingsError for one that is no usable public key.
+    """
+    found: dict[str, str] = {}
+    for file in sorted(settings.trusted_keys_dir.glob("*.pub")) if settings.trusted_keys_dir else ():
+        try:
+            found[file.stem] = public_pem(load_public(file.read_bytes())).decode("ascii")
+        except (OSError, KeyInvalid) as error:
+            raise SettingsError(f"HOTSWAP_TRUSTED_KEYS_DIR: {file.name}: {error}") from None
+    return found
+
+
+def _environments(orchestrator: Orchestrator, session: Session) -> None:
+    if session.scalar(select(func.count()).select_from(Environment).where(Environment.tenant_id == DEFAULT_TENANT)):
+        return
+    for position, (name, strategy) in enumerate(_ENVIRONMENTS, start=1):
+        session.add(
+            Environment(
+                id=orchestrator.new_id(),
+                name=name,
+                position=position,
+                policy=replace(Policy(), strategy=strategy).to_json(),
+                updated_by=SYSTEM,
+            )
+        )
+
+
+def _users(orchestrator: Orchestrator, session: Session) -> None:
+    settings = orchestrator.settings
+    first_passwords = {
+        Role.ADMIN: settings.admin_password,
+        Role.DEPLOYER: settings.deployer_password,
+        Role.APPROVER: settings.approver_password,
+        Role.VIEWER: settings.viewer_password,
+    }
+    known = set(session.scalars(select(User.username).where(User.tenant_id == DEFAULT_TENANT)))
+    for role, password in first_passwords.items():
+        username = role.value.lower()
+        if password is None or username in known:
+            continue
+        session.add(
+            User(
+                id=orchestrator.new_id(),
+                username=username,
+                email=f"{username}@hotswap.internal",
+                full_name=role.value,
+                password_hash=hash_password(password.get_secret_value()),
+                roles=[role.value],
+            )
+        )
+
+
+def _trust(orchestrator: Orchestrator, session: Session, keys: Mapping[str, str]) -> None:
+    for name, pem in keys.items():
+        session.execute(
+            insert(PublisherKey)
+            .values(
+                id=orchestrator.new_id(),
+                tenant_id=DEFAULT_TENANT,
+                key_id=key_id(load_public(pem.encode("ascii"))),
+                name=name,
+                public_key=pem,
+                environment_id=None,
+                created_by=SYSTEM,
+            )
+            .on_conflict_do_nothing()
+        )

@@ -1,0 +1,219 @@
+"""Environments and their policies: read, create, change with an expected version, remove; who changed what and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import exists as sql_exists
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.domain.errors import Conflict, Invalid, NotFound, PreconditionMissing, StaleVersion
+from app.domain.policy import parse_policy
+from app.infrastructure.db.models import Deployment, Environment, EnvironmentChange, Node
+from app.orchestrator.context import Orchestrator, Requester
+
+MOST_ENVIRONMENTS = 200
+_LAST_POSITION = 10_000
+_LONGEST_REASON = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentView:
+    """`policy` is `Policy.to_json()`, `version` the ETag; `created` tells a PUT that it was new."""
+
+    name: str
+    order: int
+    policy: Mapping[str, Any]
+    version: int
+    updated_at: datetime
+    updated_by: str
+    created: bool = False
+
+
+def list_environments(orchestrator: Orchestrator, requester: Requester) -> Sequence[EnvironmentView]:
+    """In their order; there are at most `MOST_ENVIRONMENTS`."""
+    with orchestrator.database.session() as session:
+        rows = session.scalars(
+            select(Environment)
+            .where(Environment.tenant_id == requester.tenant_id)
+            .order_by(Environment.position, Environment.name)
+            .limit(MOST_ENVIRONMENTS)
+        )
+        return [_view(row) for row in rows]
+
+
+def environment(orchestrator: Orchestrator, requester: Requester, name: str) -> EnvironmentView:
+    """Raises NotFound."""
+    with orchestrator.database.session() as session:
+        return _view(find(session, requester.tenant_id, name))
+
+
+def exists(orchestrator: Orchestrator, name: str, tenant_id: UUID) -> bool:
+    with orchestrator.database.session() as session:
+        return bool(
+            session.scalar(
+                select(
+                    sql_exists().where(Environment.tenant_id == tenant_id, func.lower(Environment.name) == name.lower())
+                )
+            )
+        )
+
+
+def find(session: Session, tenant_id: UUID, name: str, *, lock: bool = False) -> Environment:
+    """The row, by name in any case. Raises NotFound."""
+    statement = select(Environment).where(
+        Environment.tenant_id == tenant_id, func.lower(Environment.name) == name.lower()
+    )
+    row = session.scalar(statement.with_for_update() if lock else statement)
+    if row is None:
+        raise NotFound(f"There is no environment {name}.")
+    return row
+
+
+def put(
+    orchestrator: Orchestrator,
+    requester: Requester,
+    name: str,
+    policy: Mapping[str, Any],
+    *,
+    order: object,
+    reason: object,
+    expected_version: int | None,
+) -> EnvironmentView:
+    """Create an environment, or change it when `expected_version` is its version.
+
+    Raises Invalid with every bad field, PreconditionMissing, StaleVersion, Conflict (two created it at once).
+    """
+    checked, position, why = _check(policy, order, reason)
+    try:
+        with orchestrator.database.session() as session:
+            try:
+                row = find(session, requester.tenant_id, name, lock=True)
+            except NotFound:
+                return _create(orchestrator, session, requester, name, checked, position, why)
+            return _change(orchestrator, session, requester, row, checked, position, why, expected_version)
+    except IntegrityError:
+        raise Conflict(f"The environment {name} was made by somebody else just now: read it and try again.") from None
+
+
+def _check(policy: Mapping[str, Any], order: object, reason: object) -> tuple[dict[str, Any], int | None, str | None]:
+    """The whole policy, its place and the reason, with every complaint about any of them at once. Raises Invalid."""
+    errors: dict[str, list[str]] = {}
+    checked: dict[str, Any] = {}
+    try:
+        checked = parse_policy(policy).to_json()
+    except Invalid as invalid:
+        errors.update(invalid.errors)
+    if order is not None and (
+        isinstance(order, bool) or not isinstance(order, int) or not 0 <= order <= _LAST_POSITION
+    ):
+        errors["order"] = [f"must be a whole number from 0 to {_LAST_POSITION}"]
+    if reason is not None and (not isinstance(reason, str) or len(reason) > _LONGEST_REASON):
+        errors["reason"] = [f"must be a text of at most {_LONGEST_REASON} characters"]
+    if errors:
+        raise Invalid(errors)
+    return checked, order if isinstance(order, int) else None, reason if isinstance(reason, str) else None
+
+
+def _create(
+    orchestrator: Orchestrator,
+    session: Session,
+    requester: Requester,
+    name: str,
+    policy: dict[str, Any],
+    position: int | None,
+    reason: str | None,
+) -> EnvironmentView:
+    mine = Environment.tenant_id == requester.tenant_id
+    count, last = session.execute(select(func.count(), func.max(Environment.position)).where(mine)).one()
+    if count >= MOST_ENVIRONMENTS:
+        raise Conflict(f"There are {MOST_ENVIRONMENTS} environments already; remove one first.")
+    row = Environment(
+        id=orchestrator.new_id(),
+        tenant_id=requester.tenant_id,
+        name=name,
+        position=(last or 0) + 1 if position is None else position,
+        policy=policy,
+        updated_by=requester.username,
+    )
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    _record(orchestrator, session, requester, row, None, _body(row), reason)
+    return _view(row, created=True)
+
+
+def _change(
+    orchestrator: Orchestrator,
+    session: Session,
+    requester: Requester,
+    row: Environment,
+    policy: dict[str, Any],
+    position: int | None,
+    reason: str | None,
+    expected_version: int | None,
+) -> EnvironmentView:
+    if expected_version is None:
+        raise PreconditionMissing("Send If-Match with the ETag that GET gave, so that nobody's change is lost.")
+    if expected_version != row.version:
+        raise StaleVersion(row.version)
+    before = _body(row)
+    row.policy = policy
+    row.position = row.position if position is None else position
+    row.version += 1
+    row.updated_by = requester.username
+    row.updated_at = session.execute(select(func.hotswap_now())).scalar_one()
+    session.flush()
+    _record(orchestrator, session, requester, row, before, _body(row), reason)
+    return _view(row)
+
+
+def delete(orchestrator: Orchestrator, requester: Requester, name: str) -> None:
+    """Remove an environment that nothing refers to. Raises NotFound, Conflict."""
+    with orchestrator.database.session() as session:
+        row = find(session, requester.tenant_id, name, lock=True)
+        if session.scalar(select(sql_exists().where(Node.environment_id == row.id))):
+            raise Conflict(f"{row.name} has nodes; an environment without nodes and deployments can be removed.")
+        if session.scalar(select(sql_exists().where(Deployment.environment_id == row.id))):
+            raise Conflict(f"{row.name} has deployments; an environment without nodes and deployments can be removed.")
+        _record(orchestrator, session, requester, row, _body(row), None, None)
+        session.delete(row)
+
+
+def _record(
+    orchestrator: Orchestrator,
+    session: Session,
+    requester: Requester,
+    row: Environment,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    reason: str | None,
+) -> None:
+    session.add(
+        EnvironmentChange(
+            id=orchestrator.new_id(),
+            tenant_id=row.tenant_id,
+            environment_id=row.id,
+            version=row.version,
+            before=before,
+            after=after,
+            reason=reason,
+            changed_by=requester.username,
+        )
+    )
+
+
+def _body(row: Environment) -> dict[str, Any]:
+    return {"name": row.name, "order": row.position, **row.policy}
+
+
+def _view(row: Environment, *, created: bool = False) -> EnvironmentView:
+    return EnvironmentView(
+        row.name, row.position, row.policy, row.version, row.updated_at, row.updated_by, created=created
+    )

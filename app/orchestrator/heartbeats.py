@@ -1,0 +1,178 @@
+"""What a node says of itself, every few seconds, and what it is told in return (docs/agent-protocol.md).
+
+500 nodes at a beat every 2 s are 250 transactions a second, so a beat is one round trip: every statement of it goes out
+in one pipeline. A beat is applied only if its sequence is higher than the node's last one, and a module's row only if
+no newer report (an operation's result) wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg.errors
+
+from app.domain.durations import parse_duration
+from app.domain.errors import Conflict, NotPermitted
+from app.infrastructure.db.models import DEFAULT_TENANT
+from app.orchestrator.context import Orchestrator
+
+_MOST_VOID = 100
+_NODE = """
+insert into nodes (id, tenant_id, environment_id, hostname, address, agent_version, boot_id, sequence, labels,
+                   resources, metrics, highest_token)
+select %(node)s, e.tenant_id, e.id, %(hostname)s, %(address)s, %(agent_version)s, %(boot_id)s, %(sequence)s, %(labels)s,
+       %(resources)s, %(metrics)s, %(highest_token)s
+  from environments e where e.tenant_id = %(tenant)s and lower(e.name) = lower(%(environment)s)
+    on conflict (id) do update
+   set environment_id = excluded.environment_id, hostname = excluded.hostname, address = excluded.address,
+       agent_version = excluded.agent_version, boot_id = excluded.boot_id, sequence = excluded.sequence,
+       labels = excluded.labels, resources = excluded.resources, metrics = excluded.metrics,
+       highest_token = greatest(nodes.highest_token, excluded.highest_token), last_heartbeat = hotswap_now()
+ where nodes.sequence < excluded.sequence
+"""
+# Whether this beat is the one that was applied: its row was written by the statement before, or it is repeated.
+_APPLIED = "exists (select from nodes where id = %(node)s and sequence = %(sequence)s)"
+_GONE = f"""
+delete from node_releases where node_id = %(node)s and sequence < %(sequence)s
+   and module_name <> all(%(names)s) and {_APPLIED}
+"""
+_RELEASES = f"""
+insert into node_releases (node_id, module_name, tenant_id, digest, version, status, endpoint, fencing_token, sequence,
+                           standby, metrics)
+select %(node)s, m.module, %(tenant)s, m.digest, m.version, m.status, m.endpoint, m.token, %(sequence)s, m.standby,
+       nullif(m.metrics, 'null'::jsonb)
+  from jsonb_to_recordset(%(modules)s) as m (module text, digest text, version text, status text, endpoint text,
+                                             token bigint, standby jsonb, metrics jsonb)
+ where {_APPLIED}
+    on conflict (node_id, module_name) do update
+   set digest = excluded.digest, version = excluded.version, status = excluded.status, endpoint = excluded.endpoint,
+       fencing_token = excluded.fencing_token, sequence = excluded.sequence, standby = excluded.standby,
+       metrics = excluded.metrics, updated_at = hotswap_now()
+ where node_releases.sequence < excluded.sequence
+"""
+_POLICY = """
+select policy->>'nodeLostAfter' from environments where tenant_id = %(tenant)s and lower(name) = lower(%(environment)s)
+"""
+_VOID = """
+select id from node_operations where node_id = %(node)s and status = 'Lost' order by id desc limit %(most)s
+"""
+_FLOORS = """
+select w.tenant_id, m.name, w.fencing_token from desired_releases w join modules m on m.id = w.module_id
+ where w.node_id = %(node)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleReport:
+    module: str
+    digest: str | None
+    version: str | None
+    status: str
+    endpoint: str | None
+    fencing_token: int
+    standby: Sequence[Mapping[str, Any]]
+    metrics: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """`node_id` and `environment` are from the certificate, never from the body."""
+
+    node_id: UUID
+    environment: str
+    hostname: str
+    address: str
+    agent_version: str
+    boot_id: str
+    sequence: int
+    labels: Mapping[str, str]
+    resources: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    highest_token: int
+    modules: Sequence[ModuleReport]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFloor:
+    tenant: UUID
+    module: str
+    fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """What the node is told: seconds, operation ids that must never start, tokens that are the least."""
+
+    interval: float
+    node_lost_after: float
+    void: Sequence[UUID]
+    token_floors: Sequence[TokenFloor]
+
+
+def beat(orchestrator: Orchestrator, heartbeat: Heartbeat) -> Instructions:
+    """Take note of a heartbeat, and answer it.
+
+    Raises NotPermitted (the certificate's environment does not exist), Conflict (another node has this hostname).
+    """
+    values = _values(heartbeat)
+    try:
+        with orchestrator.database.raw() as connection, connection.pipeline():
+            connection.execute(_NODE, values)
+            connection.execute(_GONE, values)
+            if heartbeat.modules:
+                connection.execute(_RELEASES, values)
+            policy = connection.execute(_POLICY, values)
+            void = connection.execute(_VOID, values)
+            floors = connection.execute(_FLOORS, values)
+            lost_after: Any = policy.fetchone()
+            voided: list[Any] = void.fetchall()
+            wanted: list[Any] = floors.fetchall()
+    except psycopg.errors.UniqueViolation:
+        raise Conflict(
+            f"Another node is called {heartbeat.hostname}: remove it, or give this one another hostname."
+        ) from None
+    if lost_after is None:
+        raise NotPermitted(f"There is no environment {heartbeat.environment}, which this node's certificate names.")
+    return Instructions(
+        interval=orchestrator.settings.heartbeat_interval,
+        node_lost_after=parse_duration(lost_after[0]).total_seconds(),
+        void=[row[0] for row in voided],
+        token_floors=[TokenFloor(*row) for row in wanted],
+    )
+
+
+def _values(heartbeat: Heartbeat) -> dict[str, Any]:
+    modules = [
+        {
+            "module": report.module,
+            "digest": report.digest,
+            "version": report.version,
+            "status": report.status,
+            "endpoint": report.endpoint,
+            "token": report.fencing_token,
+            "standby": list(report.standby),
+            "metrics": report.metrics,
+        }
+        for report in heartbeat.modules
+    ]
+    return {
+        "node": heartbeat.node_id,
+        "tenant": DEFAULT_TENANT,
+        "environment": heartbeat.environment,
+        "hostname": heartbeat.hostname,
+        "address": heartbeat.address,
+        "agent_version": heartbeat.agent_version,
+        "boot_id": heartbeat.boot_id,
+        "sequence": heartbeat.sequence,
+        "labels": json.dumps(dict(heartbeat.labels)),
+        "resources": json.dumps(dict(heartbeat.resources)),
+        "metrics": json.dumps(dict(heartbeat.metrics)),
+        "highest_token": heartbeat.highest_token,
+        "names": [report.module for report in heartbeat.modules],
+        "modules": json.dumps(modules),
+        "most": _MOST_VOID,
+    }

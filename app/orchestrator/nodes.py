@@ -1,0 +1,192 @@
+"""Nodes: list, drain, remove, and what a module on one wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import Select, exists, func, select
+from sqlalchemy.orm import Session
+
+from app.domain.errors import Conflict, NotFound, Unavailable
+from app.domain.policy import parse_policy
+from app.infrastructure.db.models import Environment, Node, NodeOperation, NodeRelease
+from app.infrastructure.nodes import NodeAddress, NodeRefused, NodeUnreachable
+from app.orchestrator.context import Orchestrator, Requester
+from app.orchestrator.paging import Page, PageRequest, page_of
+
+_IN_FLIGHT = ("Dispatched", "Running", "Resolving")
+
+
+class NodeLogs(Protocol):
+    """The part of the agents' client that reads modules' logs. Both raise NodeUnreachable and NodeRefused."""
+
+    def module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> str: ...
+
+    def follow_module_log(
+        self, node: NodeAddress, *, tenant: UUID, module: str, size: int
+    ) -> AbstractContextManager[Iterator[str]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """`silent` is the time since the last heartbeat; `healthy` says whether that is within `unavailableAfter`."""
+
+    row: Node
+    environment: str
+    silent: timedelta
+    unavailable_after: timedelta
+
+    @property
+    def healthy(self) -> bool:
+        return self.silent <= self.unavailable_after
+
+    @property
+    def status(self) -> str:
+        if not self.healthy:
+            return "Unavailable"
+        return "Drained" if self.row.drained else "Healthy"
+
+
+def _select(requester: Requester) -> Select[Any]:
+    silent = func.greatest(func.hotswap_now() - Node.last_heartbeat, timedelta())
+    return (
+        select(Node, Environment, silent)
+        .join(Environment, Environment.id == Node.environment_id)
+        .where(Node.tenant_id == requester.tenant_id)
+    )
+
+
+def _view(row: Any) -> NodeView:
+    node, environment, silent = row
+    return NodeView(node, environment.name, silent, parse_policy(environment.policy).unavailable_after)
+
+
+def list_nodes(
+    orchestrator: Orchestrator, requester: Requester, environment: str | None, page: PageRequest
+) -> Page[NodeView]:
+    statement = _select(requester)
+    if environment is not None:
+        statement = statement.where(func.lower(Environment.name) == environment.lower())
+    with orchestrator.database.session() as session:
+        found = page_of(session, statement, Node.id, page)
+    return Page([_view(row) for row in found.items], found.next_cursor)
+
+
+def node(orchestrator: Orchestrator, requester: Requester, node_id: UUID) -> NodeView:
+    """Raises NotFound."""
+    with orchestrator.database.session() as session:
+        return _found(session, requester, node_id)
+
+
+def _found(session: Session, requester: Requester, node_id: UUID, *, lock: bool = False) -> NodeView:
+    statement = _select(requester).where(Node.id == node_id)
+    row = session.execute(statement.with_for_update(of=Node) if lock else statement).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no node {node_id}.")
+    return _view(row)
+
+
+def releases_of(session: Session, node_ids: list[UUID]) -> dict[UUID, list[NodeRelease]]:
+    """What each of these nodes runs, by module."""
+    found: dict[UUID, list[NodeRelease]] = {node_id: [] for node_id in node_ids}
+    rows = session.scalars(
+        select(NodeRelease)
+        .where(NodeRelease.node_id.in_(node_ids))
+        .order_by(NodeRelease.node_id, NodeRelease.module_name)
+    )
+    for row in rows:
+        found[row.node_id].append(row)
+    return found
+
+
+def node_with_releases(
+    orchestrator: Orchestrator, requester: Requester, node_id: UUID
+) -> tuple[NodeView, list[NodeRelease]]:
+    """Raises NotFound."""
+    with orchestrator.database.session() as session:
+        view = _found(session, requester, node_id)
+        return view, releases_of(session, [node_id])[node_id]
+
+
+def set_drained(orchestrator: Orchestrator, requester: Requester, node_id: UUID, *, drained: bool) -> NodeView:
+    """Whether rollouts leave the node out from now on. What runs there goes on. Raises NotFound."""
+    with orchestrator.database.session() as session:
+        view = _found(session, requester, node_id, lock=True)
+        view.row.drained = drained
+        return view
+
+
+def remove(orchestrator: Orchestrator, requester: Requester, node_id: UUID) -> None:
+    """Forget a node that is silent and has nothing under way. Raises NotFound, Conflict.
+
+    One that still sends heartbeats would be back with the next of them.
+    """
+    with orchestrator.database.session() as session:
+        view = _found(session, requester, node_id, lock=True)
+        under_way = exists().where(NodeOperation.node_id == node_id, NodeOperation.status.in_(_IN_FLIGHT))
+        if session.scalar(select(under_way)):
+            raise Conflict(f"{view.row.hostname} has an operation under way; a node without one can be removed.")
+        if view.healthy:
+            raise Conflict(f"{view.row.hostname} is still heard from; a node whose agent is stopped can be removed.")
+        session.delete(view.row)
+
+
+def module_log(
+    orchestrator: Orchestrator, requester: Requester, logs: NodeLogs, node_id: UUID, module: str, size: int
+) -> str:
+    """The newest `size` bytes of what a module wrote. Raises NotFound, Unavailable."""
+    address = _address(orchestrator, requester, node_id)
+    try:
+        return logs.module_log(address, tenant=requester.tenant_id, module=module, size=size)
+    except NodeRefused as error:
+        raise _refusal(error, module) from error
+    except NodeUnreachable as error:
+        raise Unavailable(f"The node's agent does not answer: {error}.") from error
+
+
+def follow_module_log(
+    orchestrator: Orchestrator, requester: Requester, logs: NodeLogs, node_id: UUID, module: str, size: int
+) -> Iterator[str]:
+    """The same, then what is added, until the agent or the reader ends it. Raises NotFound, Unavailable.
+
+    The first piece is asked for before this returns, so that a refusal is one.
+    """
+    address = _address(orchestrator, requester, node_id)
+    pieces = _follow(logs, address, requester.tenant_id, module, size)
+    try:
+        first = next(pieces, "")
+    except NodeRefused as error:
+        raise _refusal(error, module) from error
+    except NodeUnreachable as error:
+        raise Unavailable(f"The node's agent does not answer: {error}.") from error
+    return _after(first, pieces)
+
+
+def _follow(logs: NodeLogs, address: NodeAddress, tenant: UUID, module: str, size: int) -> Iterator[str]:
+    with logs.follow_module_log(address, tenant=tenant, module=module, size=size) as pieces:
+        yield ""
+        yield from pieces
+
+
+def _after(first: str, pieces: Iterator[str]) -> Iterator[str]:
+    yield first
+    try:
+        yield from pieces
+    except NodeUnreachable:
+        # The agent is gone in the middle: what it said so far stays said, and the stream ends.
+        return
+
+
+def _address(orchestrator: Orchestrator, requester: Requester, node_id: UUID) -> NodeAddress:
+    return NodeAddress(node_id, node(orchestrator, requester, node_id).row.address)
+
+
+def _refusal(error: NodeRefused, module: str) -> NotFound | Unavailable:
+    if error.status == 404:
+        return NotFound(f"There is no module {module} on this node.")
+    return Unavailable(f"The node's agent refused: {error}.")

@@ -1,0 +1,209 @@
+"""An API over a database of its own, clients of it with every role, and archives to publish."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from psycopg import sql
+from werkzeug.test import TestResponse
+
+from agent import signatures
+from app.api.application import create_app
+from app.infrastructure.db.engine import Database
+from app.orchestrator.bootstrap import bootstrap, prepare_folders
+from app.orchestrator.context import Orchestrator, SilentPublisher
+from config.settings import Settings, load
+from deploy.local.postgres import Postgres
+
+PASSWORD = "correct-horse-battery"
+Headers = dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> signatures.PrivateKey:
+    return signatures.generate()
+
+
+@pytest.fixture(scope="session")
+def shared_database(postgres: Postgres, migrated_template: str) -> Iterator[str]:
+    """One migrated database for all tests of the API: making one takes as long as three of the tests."""
+    name = "test_api"
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as server:
+        server.execute(copy)
+    yield postgres.url(name)
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as server:
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def clean_database(shared_database: str) -> str:
+    """Its URL, with no row but the tenant and the built-in users, whose hashes take long."""
+    with psycopg.connect(shared_database, autocommit=True) as connection:
+        tables = connection.execute(
+            "select string_agg(format('%I', tablename), ', ') from pg_tables where schemaname = 'public'"
+            " and tablename not in ('alembic_version', 'tenants', 'users')"
+        ).fetchone()
+        assert tables is not None
+        connection.execute(f"truncate {tables[0]}".encode())
+        connection.execute("delete from users where username not in ('admin', 'deployer', 'approver', 'viewer')")
+    return shared_database
+
+
+@pytest.fixture
+def environment(clean_database: str, broker_url: str, tmp_path: Path, signing_key: signatures.PrivateKey) -> Headers:
+    """The variables that a process of the orchestrator needs."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "build-server.pub").write_bytes(signatures.public_pem(signing_key.public_key()))
+    return {
+        "HOTSWAP_DATABASE_URL": clean_database,
+        "HOTSWAP_BROKER_URL": broker_url,
+        "HOTSWAP_JWT_SECRET": "0123456789abcdefghijklmnopqrstuvwxyz",
+        "HOTSWAP_TLS_CA": str(tmp_path / "tls" / "ca.pem"),
+        "HOTSWAP_TLS_CERTIFICATE": str(tmp_path / "tls" / "orchestrator.pem"),
+        "HOTSWAP_TLS_KEY": str(tmp_path / "tls" / "orchestrator.key"),
+        "HOTSWAP_ARTIFACTS_DIR": str(tmp_path / "artifacts"),
+        "HOTSWAP_TRUSTED_KEYS_DIR": str(keys),
+        "HOTSWAP_ARCHIVE_BYTES": str(2 * 1024 * 1024),
+        "HOTSWAP_BODY_BYTES": str(256 * 1024),
+        **{f"HOTSWAP_{name}_PASSWORD": PASSWORD for name in ("ADMIN", "DEPLOYER", "APPROVER", "VIEWER")},
+    }
+
+
+@pytest.fixture
+def settings(environment: Headers) -> Settings:
+    return load(environment)
+
+
+@pytest.fixture
+def orchestrator(settings: Settings) -> Iterator[Orchestrator]:
+    database = Database(settings)
+    made = Orchestrator(database, settings, SilentPublisher())
+    prepare_folders(settings)
+    bootstrap(made)
+    yield made
+    database.close()
+
+
+class NoLogs:
+    """Nobody's logs: tests that read logs bring their own."""
+
+    def module_log(self, *_: Any, **__: Any) -> str:
+        raise AssertionError("no test asked for it")
+
+    def follow_module_log(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("no test asked for it")
+
+
+@pytest.fixture
+def app(orchestrator: Orchestrator) -> Flask:
+    return create_app(orchestrator, node_logs=NoLogs())
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def log_in(client: FlaskClient) -> Callable[[str], Headers]:
+    """A header with a token of a user, logged in once for each test."""
+    known: dict[str, Headers] = {}
+
+    def as_user(username: str) -> Headers:
+        if username not in known:
+            answer = client.post(
+                "/api/v1/authentication/login", json={"username": username, "password": PASSWORD}
+            )
+            assert answer.status_code == 200, answer.text
+            known[username] = {"Authorization": f"Bearer {answer.json['token']}"}  # type: ignore[index]
+        return known[username]
+
+    return as_user
+
+
+@pytest.fixture
+def viewer(log_in: Callable[[str], Headers]) -> Headers:
+    return log_in("viewer")
+
+
+@pytest.fixture
+def deployer(log_in: Callable[[str], Headers]) -> Headers:
+    return log_in("deployer")
+
+
+@pytest.fixture
+def admin(log_in: Callable[[str], Headers]) -> Headers:
+    return log_in("admin")
+
+
+def archive(name: str = "payment-processor", version: str = "1.0.0", extra: Mapping[str, bytes] | None = None) -> bytes:
+    """A small valid archive of a `process` module."""
+    manifest = f"""name: {name}
+version: {version}
+kind: process
+run:
+  command: ["python3", "-m", "http.server"]
+  listen: "127.0.0.1:0"
+health: {{path: /}}
+"""
+    files = {"hotswap.yaml": manifest.encode(), "app.py": b"print('hello')\n", **(extra or {})}
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w:gz", compresslevel=1) as tar:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return output.getvalue()
+
+
+@dataclass
+class Publisher:
+    """Publishes as a build server does."""
+
+    client: FlaskClient
+    headers: Headers
+    key: signatures.PrivateKey
+
+    def __call__(self, content: bytes, name: str = "payment-processor", **parts: Any) -> TestResponse:
+        digest = signatures.Digest(hashlib.sha256(content).digest())
+        form = {
+            "artifact": (io.BytesIO(content), "module.tar.gz"),
+            "signature": signatures.sign(self.key, digest),
+            "keyId": signatures.key_id(self.key.public_key()),
+            **parts,
+        }
+        return self.client.post(
+            f"/api/v1/modules/{name}/releases",
+            data={key: value for key, value in form.items() if value is not None},
+            headers=self.headers,
+            content_type="multipart/form-data",
+        )
+
+
+@pytest.fixture
+def publish(client: FlaskClient, deployer: Headers, signing_key: signatures.PrivateKey) -> Publisher:
+    return Publisher(client, deployer, signing_key)
+
+
+def problem_of(answer: TestResponse) -> dict[str, Any]:
+    """The body of an answer that must be a problem, whole."""
+    assert answer.content_type == "application/problem+json", answer.text
+    body: dict[str, Any] = answer.get_json(force=True)
+    assert body["status"] == answer.status_code
+    assert {"type", "title", "status", "detail", "instance", "error", "traceId"} <= body.keys()
+    assert "\n" not in body["error"]
+    if answer.status_code == 400:
+        assert body["errors"]
+    return body

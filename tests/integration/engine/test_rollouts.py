@@ -1,0 +1,225 @@
+"""Rollouts through the tables: waves, failures, going back, desired state at the end (I5)."""
+
+from __future__ import annotations
+
+from app.domain.deployment import DeploymentStatus, StageKind
+from app.domain.events import CancelRequested, Outcome, PauseRequested, ResumeRequested, StageReported
+from app.orchestrator import claims, deployments
+from tests.integration.engine.conftest import Lab
+
+
+def test_rolling_goes_wave_by_wave_and_records_what_is_desired(lab: Lab) -> None:
+    lab.nodes(lab.environment(), 5)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    sizes = []
+    while operations := lab.claimable_operations(deployment):
+        sizes.append(len(operations))
+        for operation in operations:
+            lab.operate(deployment, operation)
+    assert sizes == [2, 2, 1]  # 25 % of five, rounded up
+    lab.finish(deployment)
+    assert lab.status(deployment) is DeploymentStatus.SUCCEEDED
+    assert lab.desired() == {f"qa-{number}": "1.0.0" for number in range(5)}
+    assert lab.sql("select holder from lanes") == [(None,)]
+
+
+def test_the_window_holds_and_each_end_lets_in_the_next(lab: Lab) -> None:
+    lab.nodes(lab.environment(strategy="direct", maxConcurrentNodes=3), 8)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    for _ in range(8):
+        operations = lab.claimable_operations(deployment)
+        assert len(operations) <= 3
+        lab.operate(deployment, operations[0])
+    lab.finish(deployment)
+    assert lab.status(deployment) is DeploymentStatus.SUCCEEDED
+
+
+def test_a_failed_node_stops_it_and_brings_back_what_was_changed(lab: Lab) -> None:
+    lab.nodes(lab.environment(), 4)
+    lab.release("1.0.0")
+    lab.release("1.1.0")
+    lab.roll_out("1.0.0")
+    deployment = lab.submit("1.1.0")
+    lab.enter(deployment)
+    lab.operate(deployment, lab.claimable_operations(deployment)[0])
+    lab.operate(deployment, lab.claimable_operations(deployment)[0], Outcome.FAILED, "never_healthy: 503")
+    assert lab.status(deployment) is DeploymentStatus.ROLLING_BACK
+    lab.run_operations(deployment)
+    assert lab.status(deployment) is DeploymentStatus.ROLLED_BACK
+    assert [row[:3] for row in lab.operations(deployment)] == [
+        ("qa-0", "forward", "Succeeded"),
+        ("qa-1", "forward", "Failed"),
+        ("qa-2", "forward", "Cancelled"),
+        ("qa-3", "forward", "Cancelled"),
+        ("qa-0", "back", "Succeeded"),
+    ]
+    assert lab.desired() == {f"qa-{number}": "1.0.0" for number in range(4)}
+    assert lab.stage_status(deployment, StageKind.DEPLOY) == "RolledBack"
+    assert lab.stage_status(deployment, StageKind.VALIDATION) == "Skipped"
+
+
+def test_an_unknown_outcome_is_resolved_before_the_node_goes_back(lab: Lab) -> None:
+    lab.nodes(lab.environment(), 1)
+    lab.release("1.0.0")
+    lab.release("1.1.0")
+    lab.roll_out("1.0.0")
+    deployment = lab.submit("1.1.0")
+    lab.enter(deployment)
+    operation = lab.claimable_operations(deployment)[0]
+    lab.operate(deployment, operation, Outcome.UNKNOWN, "no answer")
+    lab.published.take()
+    lab.happen(deployment, CancelRequested(rollback=True, by="x"))
+    assert lab.status(deployment) is DeploymentStatus.CANCELLING
+    assert [row[1:3] for row in lab.operations(deployment)] == [("forward", "Resolving")]
+    lab.make_due(deployment)
+    lab.operate(deployment, operation, Outcome.UNKNOWN, "no answer")
+    assert lab.claimable_operations(deployment) == [operation], "asked again, until the node answers"
+    lab.make_due(deployment)
+    lab.operate(deployment, operation, Outcome.SUCCEEDED)
+    assert [row[1:3] for row in lab.operations(deployment)] == [("forward", "Succeeded"), ("back", "Dispatched")]
+    lab.run_operations(deployment)
+    assert lab.status(deployment) is DeploymentStatus.CANCELLED
+    assert lab.desired() == {"qa-0": "1.0.0"}
+
+
+def test_validation_that_fails_brings_everything_back(lab: Lab) -> None:
+    lab.nodes(lab.environment(), 2)
+    lab.release("1.0.0")
+    lab.release("1.1.0")
+    lab.roll_out("1.0.0")
+    deployment = lab.submit("1.1.0")
+    lab.enter(deployment)
+    lab.run_operations(deployment)
+    stage = lab.stage(deployment, StageKind.VALIDATION)
+    claimed = claims.claim_stage(lab.orchestrator, lab.executor, deployment, stage)
+    assert claimed is not None
+    lab.happen(deployment, StageReported(stage, claimed.attempt, succeeded=False, message="500", output_tail="trace"))
+    lab.run_operations(deployment)
+    assert lab.status(deployment) is DeploymentStatus.ROLLED_BACK
+    assert lab.desired() == {"qa-0": "1.0.0", "qa-1": "1.0.0"}
+
+
+def test_what_is_unavailable_is_skipped_named_and_still_desired(lab: Lab) -> None:
+    environment = lab.environment()
+    lab.nodes(environment, 5)
+    lab.nodes(environment, 1, "down", silent=60)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    lab.finish(deployment)
+    assert lab.status(deployment) is DeploymentStatus.SUCCEEDED
+    skipped = [row for row in lab.operations(deployment) if row[2] == "Skipped"]
+    assert [row[0] for row in skipped] == ["down-0"]
+    assert "not heard from for 60 s" in skipped[0][5]
+    assert lab.desired()["down-0"] == "1.0.0"
+
+
+def test_too_many_unavailable_and_nothing_starts(lab: Lab) -> None:
+    environment = lab.environment()
+    lab.nodes(environment, 3)
+    lab.nodes(environment, 2, "down", silent=60)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    assert lab.status(deployment) is DeploymentStatus.FAILED
+    assert lab.operations(deployment) == []
+    assert lab.sql("select holder, fencing_token from lanes") == [(None, None)]
+    assert lab.desired() == {}
+
+
+def test_wait_for_nodes_waits_without_the_lane(lab: Lab) -> None:
+    environment = lab.environment(unavailableNodes="wait")
+    lab.nodes(environment, 4)
+    (down,) = lab.nodes(environment, 1, "down", silent=60)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    assert lab.stage_status(deployment, StageKind.DEPLOY) == "Waiting"
+    assert lab.sql("select holder from lanes") == [(None,)]
+    lab.hear(down)
+    lab.make_due(deployment)
+    lab.pass_stage(deployment, StageKind.DEPLOY)
+    lab.finish(deployment)
+    assert len(lab.desired()) == 5
+
+
+def test_nothing_to_change_says_so(lab: Lab) -> None:
+    lab.nodes(lab.environment(), 2)
+    lab.release("1.0.0")
+    lab.roll_out("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    lab.finish(deployment)
+    assert lab.status(deployment) is DeploymentStatus.SUCCEEDED
+    reason = lab.sql("select reason from deployments where id = %s", deployment)[0][0]
+    assert "nothing to change" in str(reason)
+
+
+def test_no_node_fails_with_a_reason(lab: Lab) -> None:
+    lab.environment()
+    lab.release("1.0.0", placement={"role": "web"})
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    assert lab.status(deployment) is DeploymentStatus.FAILED
+    assert "no node of QA" in str(lab.sql("select reason from deployments where id = %s", deployment)[0][0])
+
+
+def test_pause_lets_nothing_in_and_resume_goes_on(lab: Lab) -> None:
+    lab.nodes(lab.environment(strategy="direct", maxConcurrentNodes=1), 3)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    lab.happen(deployment, PauseRequested("x"))
+    lab.operate(deployment, lab.claimable_operations(deployment)[0])
+    assert lab.claimable_operations(deployment) == []
+    assert lab.status(deployment) is DeploymentStatus.PAUSED
+    lab.happen(deployment, ResumeRequested("x"))
+    assert len(lab.claimable_operations(deployment)) == 1
+    lab.finish(deployment)
+    assert lab.status(deployment) is DeploymentStatus.SUCCEEDED
+
+
+def test_retry_of_an_ended_one_is_a_new_one(lab: Lab) -> None:
+    lab.nodes(lab.environment(), 1)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    lab.operate(deployment, lab.claimable_operations(deployment)[0], Outcome.FAILED, "disk_full")
+    assert lab.status(deployment) is DeploymentStatus.ROLLED_BACK
+    again = deployments.retry(lab.orchestrator, lab.requester, deployment, trace_id="t").execution_id
+    assert again != deployment
+    assert lab.sql("select retry_of from deployments where id = %s", again) == [(deployment,)]
+    lab.enter(again)
+    lab.finish(again)
+    assert lab.status(again) is DeploymentStatus.SUCCEEDED
+
+
+def test_rollback_of_the_first_release_leaves_no_release(lab: Lab) -> None:
+    lab.nodes(lab.environment(), 1)
+    lab.release("1.0.0")
+    first = lab.roll_out("1.0.0")
+    accepted = deployments.rollback(lab.orchestrator, lab.requester, first, preempt=False, trace_id="t")
+    lab.make_due(accepted.rollback_id)
+    lab.pass_stage(accepted.rollback_id, StageKind.DEPLOY)
+    lab.finish(accepted.rollback_id)
+    assert lab.status(accepted.rollback_id) is DeploymentStatus.SUCCEEDED
+    assert lab.desired() == {"qa-0": None}
+
+
+def test_a_dry_run_names_waves_and_changes_nothing(lab: Lab) -> None:
+    environment = lab.environment()
+    lab.nodes(environment, 4)
+    lab.nodes(environment, 1, "down", silent=60)
+    lab.release("1.0.0", run={"command": ["x"], "handover": "none", "listen": {"http": "127.0.0.1:1"}})
+    plan = deployments.dry_run(lab.orchestrator, lab.requester, deployments.Submission("greeter", "1.0.0", "qa"))
+    assert [stage["name"] for stage in plan["stages"]][4] == "Deploy to QA"
+    assert [[node["hostname"] for node in wave["nodes"]] for wave in plan["waves"]] == [
+        ["qa-0"], ["qa-1"], ["qa-2"], ["qa-3"],
+    ]  # fmt: skip
+    assert [each["hostname"] for each in plan["skipped"]] == ["down-0"]
+    assert plan["refusal"] is None
+    assert lab.sql("select * from deployments") == []

@@ -1,0 +1,121 @@
+"""The six stages, and the order in which they become open work."""
+
+from __future__ import annotations
+
+from app.domain.deployment import DeploymentKind, DeploymentStatus, StageKind, StageStatus
+from app.domain.events import Dispatch, StageReported
+from app.domain.pipeline import Decision, decide, plan, start
+from app.domain.policy import Policy
+from tests.unit.domain.play import START, Play, ids, submitted
+
+BUILD, SCAN, TEST, APPROVAL, DEPLOY, VALIDATION = StageKind
+
+
+def skipped(
+    kind: DeploymentKind, *, builds: bool = False, tests: bool = False, approvals: bool = False
+) -> set[StageKind]:
+    planned = plan(kind, builds=builds, tests=tests, approvals=approvals)
+    assert [stage.kind for stage in planned] == list(StageKind)
+    return {stage.kind for stage in planned if stage.skipped}
+
+
+def test_a_plan_has_all_six_stages_and_says_why_one_does_not_apply() -> None:
+    reasons = {
+        stage.kind: stage.skipped for stage in plan(DeploymentKind.DEPLOY, builds=False, tests=False, approvals=False)
+    }
+    assert reasons == {
+        BUILD: "the release has nothing to build",
+        SCAN: None,
+        TEST: "the release has no tests",
+        APPROVAL: "nothing asks for an approval",
+        DEPLOY: None,
+        VALIDATION: None,
+    }
+
+
+def test_what_is_asked_for_is_not_skipped() -> None:
+    assert skipped(DeploymentKind.DEPLOY, builds=True, tests=True, approvals=True) == set()
+    assert skipped(DeploymentKind.DEPLOY, builds=True) == {TEST, APPROVAL}
+    assert skipped(DeploymentKind.DEPLOY, tests=True) == {BUILD, APPROVAL}
+    assert skipped(DeploymentKind.DEPLOY, approvals=True) == {BUILD, TEST}
+
+
+def test_a_rollback_and_a_repair_skip_all_before_the_lane_and_say_why() -> None:
+    for kind, why in (
+        (DeploymentKind.ROLLBACK, "going back to what ran before"),
+        (DeploymentKind.SYSTEM, "brings nodes to desired state"),
+    ):
+        planned = plan(kind, builds=True, tests=True, approvals=True)
+        assert [stage.skipped for stage in planned] == [why, why, why, why, None, None]
+
+
+def test_a_rollback_wants_its_lane_at_once() -> None:
+    play = Play(kind=DeploymentKind.ROLLBACK)
+    assert [stage.kind for stage in play.state.stages if stage.claimable] == [DEPLOY]
+
+
+def whole() -> Decision:
+    """A deployment in which all six stages apply."""
+    new_id = ids()
+    state = submitted(Policy(), new_id, builds=True, tests=True, approvals=True)
+    return start(state, START, new_id)
+
+
+def reported(decision: Decision, kind: StageKind, succeeded: bool = True) -> Decision:
+    stage = decision.state.stage(kind)
+    assert stage.claimable
+    play = Play.of(decision)
+    claimed = play.claim_stage(kind)
+    return decide(play.state, StageReported(claimed.id, claimed.attempt, succeeded, "as reported"), START, ids())
+
+
+def open_stages(decision: Decision) -> list[StageKind]:
+    return [stage.kind for stage in decision.state.stages if stage.claimable]
+
+
+def test_build_and_scan_run_side_by_side_and_each_is_dispatched_once() -> None:
+    decision = whole()
+    assert open_stages(decision) == [BUILD, SCAN]
+    dispatched = [command.work_id for command in decision.commands if isinstance(command, Dispatch)]
+    assert dispatched == [decision.state.stage(BUILD).id, decision.state.stage(SCAN).id]
+
+
+def test_test_follows_build_and_the_gate_waits_for_all_three_in_any_order() -> None:
+    decision = reported(whole(), BUILD)
+    assert open_stages(decision) == [SCAN, TEST]
+    by_scan_last = reported(reported(decision, TEST), SCAN)
+    by_test_last = reported(reported(decision, SCAN), TEST)
+    assert open_stages(reported(decision, TEST)) == [SCAN]
+    assert open_stages(reported(decision, SCAN)) == [TEST]
+    assert open_stages(by_scan_last) == open_stages(by_test_last) == [APPROVAL]
+    assert open_stages(reported(by_scan_last, APPROVAL)) == [DEPLOY]
+
+
+def test_a_failed_stage_ends_it_and_the_others_say_how_far_they_came() -> None:
+    decision = whole()
+    play = Play.of(decision)
+    play.claim_stage(BUILD)
+    play.run_stage(SCAN, succeeded=False, message="signature does not match")
+    assert play.status() is DeploymentStatus.FAILED
+    assert play.state.reason == "Security Scan failed: signature does not match"
+    assert [(stage.kind, stage.status) for stage in play.state.stages] == [
+        (BUILD, StageStatus.CANCELLED),
+        (SCAN, StageStatus.FAILED),
+        (TEST, StageStatus.SKIPPED),
+        (APPROVAL, StageStatus.SKIPPED),
+        (DEPLOY, StageStatus.SKIPPED),
+        (VALIDATION, StageStatus.SKIPPED),
+    ]
+    assert play.stage(BUILD).message == f"ended with the deployment: {play.state.reason}"
+    assert play.stage(TEST).message == f"not reached: {play.state.reason}"
+    assert play.grants() == play.releases() == 0
+
+
+def test_a_stage_whose_claim_was_lost_has_begun() -> None:
+    play = Play.of(whole())
+    build = play.claim_stage(BUILD)
+    play.lose_claim(build)
+    play.run_stage(SCAN, succeeded=False)
+    assert play.state.reason == "Security Scan failed: failed"
+    assert (play.stage(BUILD).status, play.stage(TEST).status) == (StageStatus.CANCELLED, StageStatus.SKIPPED)
+    assert not play.stage(BUILD).claimable
