@@ -215,7 +215,7 @@ def test_a_reader_that_goes_away_is_no_traceback(hotswap: Hotswap, environment: 
     process.stdout.close()
     assert process.stderr is not None
     assert process.stderr.read() == ""
-    process.wait(PATIENCE)
+    assert process.wait(PATIENCE) == ExitCode.PIPE_CLOSED
 
 
 def test_a_watch_lives_through_a_restart_of_the_api_and_tells_the_end(
