@@ -79,7 +79,7 @@ class Server:
 
     def stop(self) -> None:
         if self.process is not None:
-            _stop(self.process)
+            _stop(self.process, signal.SIGQUIT)  # gunicorn's quick end: streams have no end of their own
             self.process = None
 
     @contextmanager
@@ -139,6 +139,7 @@ def _prepared(folder: Path, database: str, broker: str) -> Server:
         "HOTSWAP_PORT": str(port),
         "HOTSWAP_AGENT_PORT": str(agents),
         "HOTSWAP_API_PROCESSES": "1",
+        "HOTSWAP_OUTBOX_BACKOFF": "1",
         "HOTSWAP_JWT_SECRET": secrets.token_hex(32),
         "HOTSWAP_TLS_CA": str(folder / "ca.pem"),
         "HOTSWAP_TLS_CERTIFICATE": str(folder / "orchestrator.pem"),

