@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 FIRST_INTERVAL = 2.0  # seconds, until the first answer says another one
 LONGEST_INTERVAL = 60.0
 RETRY = 0.1
+TOGETHER = 0.25
 DEFAULT_NODE_LOST_AFTER = 120.0
 LARGEST_ANSWER = 1024**2
 MOST_IDS = 10_000
@@ -73,6 +74,8 @@ class Heartbeat:
                 # The first failure may be a kept connection that the other side had closed.
                 async with asyncio.timeout(min(self._interval, RETRY) if failures == 1 else self._interval):
                     await self._wake.wait()
+                    # One swap is several changes: they are told together.
+                    await asyncio.sleep(min(self._interval, TOGETHER))
             except TimeoutError:
                 continue
 
