@@ -151,9 +151,7 @@ def log_in(client: FlaskClient) -> Callable[[str], Headers]:
 
     def as_user(username: str) -> Headers:
         if username not in known:
-            answer = client.post(
-                "/api/v1/authentication/login", json={"username": username, "password": PASSWORD}
-            )
+            answer = client.post("/api/v1/authentication/login", json={"username": username, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
             known[username] = {"Authorization": f"Bearer {answer.json['token']}"}  # type: ignore[index]
         return known[username]

@@ -26,7 +26,9 @@ def test_the_defaults_are_those_of_the_contract(client: FlaskClient, viewer: Hea
     assert listed[1]["maxUnavailableAtStart"] == "20%" and listed[1]["nodeLostAfter"] == "2m"
 
 
-def test_a_policy_is_changed_by_who_read_it_last(client: FlaskClient, admin: Headers, orchestrator: Orchestrator) -> None:
+def test_a_policy_is_changed_by_who_read_it_last(
+    client: FlaskClient, admin: Headers, orchestrator: Orchestrator
+) -> None:
     got = client.get(f"{ENVIRONMENTS}/qa", headers=admin)
     body: Any = got.json
     changed = {**body, "maxFailedNodes": 2, "strategy": "blueGreen", "reason": "two may fail"}
