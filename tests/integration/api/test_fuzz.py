@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.integration.api.conftest import Headers, Publisher, archive
 
-# Log-ins are left out because random ones lock names (test_authentication.py has them), streams because they do not end.
+# Random log-ins would lock names; test_authentication.py has them.
 LEFT_OUT = ("/authentication/",)
 EXAMPLES = 4
 

@@ -15,8 +15,9 @@ from redis import Redis
 from app.api.application import create_app
 from app.infrastructure.db.engine import Database
 from app.infrastructure.outbox import SilentPublisher
+from app.orchestrator.beat_ticks import BEAT_KEY
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.health import BEAT_KEY, CACHED_SECONDS, HealthMonitor
+from app.orchestrator.health import CACHED_SECONDS, HealthMonitor
 from config.settings import Settings, load
 from deploy.local.ports import free_ports
 from tests.integration.api.conftest import Headers, NoLogs, problem_of

@@ -100,9 +100,12 @@ def read(api: httpx.Client, execution: UUID, *, after: int = 0, most: int | None
 def test_a_stream_follows_resumes_and_ends(api: httpx.Client, execution: UUID, orchestrator: Orchestrator) -> None:
     first = read(api, execution, most=1)
     assert first[0]["type"] == "deployment.submitted"
-    writer = threading.Thread(
-        target=lambda: (emit(orchestrator, execution, 300), emit(orchestrator, execution, 1, "Failed"))
-    )
+
+    def write() -> None:
+        emit(orchestrator, execution, 300)
+        emit(orchestrator, execution, 1, "Failed")
+
+    writer = threading.Thread(target=write)
     writer.start()
     cut = read(api, execution, after=1, most=100)
     rest = read(api, execution, after=cut[-1]["id"])
