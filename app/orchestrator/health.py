@@ -20,6 +20,7 @@ from sqlalchemy import func, select, text
 
 from app.infrastructure.artifacts import ArtifactStore
 from app.infrastructure.db.models import Executor, Node
+from app.infrastructure.presence import AGENT_LISTENER
 from app.orchestrator.beat_ticks import BEAT_KEY, BEAT_KEY_SECONDS
 from app.orchestrator.context import Orchestrator
 from config.settings import Settings
@@ -156,9 +157,10 @@ def _asking_redis(settings: Settings, url: str) -> Check:
 def _workers(orchestrator: Orchestrator) -> str:
     """Processes that execute claims renew their row every second."""
     fresh = Executor.renewed_at > func.hotswap_now() - _WORKER_SILENCE
+    works = Executor.role != AGENT_LISTENER
     with orchestrator.database.session() as session:
         rows = session.execute(
-            select(Executor.role, func.count()).where(fresh).group_by(Executor.role).order_by(Executor.role)
+            select(Executor.role, func.count()).where(fresh, works).group_by(Executor.role).order_by(Executor.role)
         ).all()
     if not rows:
         raise _NotGoodError("no worker has been heard from for 10 s")
