@@ -12,7 +12,6 @@ from agent.holder.addresses import Addresses
 from agent.holder.forwarders import Forwarder, Forwarders
 from agent.holder.listeners import Listeners
 from agent.holder.loop import Loop
-from agent.holder.portqueue import waiting_on_port
 from agent.holder.processes import Process, Processes
 from agent.holder.protocol import (
     AddressUnavailable,
@@ -34,6 +33,7 @@ from agent.holder.protocol import (
 from agent.holder.reception import queue_of
 from agent.holder.retirement import Retirements
 from agent.holder.snapshot import Snapshot
+from agent.holder.sockdiag import waiting_on_port
 from agent.holder.starts import Starts
 
 _LOG_SECONDS = 1.0

@@ -1,11 +1,16 @@
 """The listeners of one address: both sides, the guard behind them, and those that served before.
 
 Members of the group are numbered (`marks`). Beside the two sides there is always a **guard**, which the program never
-selects and no process ever gets: joined last, it takes the index of a side whose process calls shutdown(2), so that its
-users come to the holder and not to the other side's candidate. A start on the idle side gets a listener that no user
-can be waiting on: the guard, and a new guard joins. The one used before stays in the group as **retired**, because a
-handshake begun there may end much later; the holder answers on it. After RETENTION it is as good as new. None is ever
-closed, for that would shift indexes and reset handshakes; their number is bounded by reusing the oldest.
+selects and no process has: joined last, it takes the index of a side whose process calls shutdown(2), so that its users
+come to the holder and not to the other side's candidate.
+
+The sides are the first two members. That matters when agent and holder both die: every listener that no process holds
+is closed then, and of a group of which only two are left the program still finds the active one by index 0 or 1, while
+an index beyond would send users to both. Only where a handshake that was open when users were led away is still open at
+the next start there (it would end at a candidate that may be bad), or something the last process left behind still holds
+the listener, the start gets another one: the guard, and a new guard joins. The other one stays in the group as
+**retired**, and the holder answers on it. After RETENTION it is as good as new. None is ever closed, for that would
+shift indexes and reset handshakes; their number is bounded by reusing the oldest.
 """
 
 from __future__ import annotations
@@ -15,12 +20,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.holder import marks, sockets, steering
+from agent.holder import marks, sockdiag, sockets, steering
 from agent.holder.protocol import Address, AddressUnavailable, ProbeSource, Proof, Side
 from agent.holder.steering import Order, PortRoute
 
 RETENTION = 70.0  # seconds; a handshake's SYN-ACK is repeated for 63 s (net.ipv4.tcp_synack_retries = 5)
 MOST_MEMBERS = 24
+_FIRST = 2
 _ATTEMPTS = 3
 
 
@@ -31,6 +37,7 @@ class Member:
     number: int
     sock: socket.socket | None
     used_until: float | None = None  # monotonic; None: never reachable for users, never given to a process
+    pending: frozenset[bytes] = frozenset()  # peers whose handshake was open when users were led away from it
 
 
 class Listeners:
@@ -85,9 +92,12 @@ class Listeners:
         if any(member.sock is not None for member in self.members.values()):
             self.discover()
             self.complete()
-            return
-        self.complete()
-        self.discover()
+        else:
+            self.complete()
+            self.discover()
+        pending = sockdiag.half_open(self.address.port)  # with whom cannot be known any more
+        for member in self.members.values():
+            member.pending = pending
 
     def _join(self) -> Member:
         number = next(n for n in range(marks.COUNT) if n not in self.members)
@@ -154,8 +164,14 @@ class Listeners:
         """Users go to `side` from the next SYN on."""
         if side is not self.active:
             self.active = side
-            self.member(side.other).used_until = time.monotonic()
-        self.attach()
+            self.attach()
+            self._led_away(self.member(side.other))
+        else:
+            self.attach()
+
+    def _led_away(self, member: Member) -> None:
+        member.used_until = time.monotonic()
+        member.pending = sockdiag.half_open(self.address.port)
 
     def ask_probe_path(self) -> int | None:
         source = (self._route.host, self._route.ports[1]) if self._route else (steering.PROBE_HOST, 0)
@@ -199,16 +215,17 @@ class Listeners:
 
     # --- changes of members
 
-    def fresh(self, side: Side) -> Member:
-        """Gives the idle `side` a listener without a past and returns it, restored and steered to. Raises
-        AddressUnavailable (out of descriptors), and then nothing has changed."""
+    def for_start(self, side: Side, *, shared: bool) -> Member:
+        """Gives the idle `side` a listener on which no user can turn up and returns it, restored and steered to.
+        `shared`: somebody else may still accept on the one it has. Raises AddressUnavailable (out of descriptors), and
+        then nothing has changed."""
         now = time.monotonic()
-        member = self._spare(now)
+        member = self._clean_first(side, shared) or self._spare(now)
         if member is None:
             new_guard = self._join()
             member, self.guard = self.members[self.guard], new_guard.number
         old = self.member(side)
-        if old.used_until is not None:
+        if old.used_until is not None and old is not member:
             old.used_until = now
         self.sides[side] = member.number
         member.used_until = now
@@ -216,6 +233,20 @@ class Listeners:
         sockets.restore(member.sock, member.number)
         self.attach()
         return member
+
+    def _clean_first(self, side: Side, shared: bool) -> Member | None:
+        """The one of the first two members that the active side does not have, if nobody can come there any more."""
+        for number in self.order.members[:_FIRST]:
+            member = self.members.get(number)
+            if member is None or member.sock is None or number in (self.guard, self.sides[side.other]):
+                continue
+            if shared and number == self.sides[side]:
+                continue
+            if member.pending:
+                member.pending &= sockdiag.half_open(self.address.port)
+            if not member.pending and sockets.accept_queue(member.sock) == 0:
+                return member
+        return None
 
     def _spare(self, now: float) -> Member | None:
         """The longest unused of the retired ones, if it is old enough or we have too many."""

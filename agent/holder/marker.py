@@ -70,7 +70,7 @@ class Marker:
                 tuple(Path(path) for path in folders), port,
                 ProcessIdentity.parse(forwarder) if forwarder else None,
             )  # fmt: skip
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"no marker: {error}") from error
 
 

@@ -24,6 +24,7 @@ from agent.holder.protocol import (
 )
 
 _MOST_ENDED = 64
+_LOOK_AGAIN_SECONDS = 1.0
 _LEFT_BEHIND_SECONDS = 10.0  # for what a process leaves behind when it ends by itself, between SIGTERM and SIGKILL
 
 
@@ -42,6 +43,7 @@ class Process:
     forwarder: ProcessIdentity | None = None
     quieting: bool = False  # retired, SIGTERM not yet sent
     stopping: bool = False  # SIGTERM sent, or about to be
+    has_left_something: bool = False  # it has ended, and what it started has not
     grace: float = _LEFT_BEHIND_SECONDS
     kill_timer: Timer | None = field(default=None, repr=False)
 
@@ -145,15 +147,17 @@ class Processes:
 
     def _end_left_behind(self, process: Process, left_behind: Sequence[ProcessIdentity]) -> None:
         """What it leaves behind may still hold its listener and its memory."""
-        if _send_all(left_behind, signals.SIGTERM):
+        process.has_left_something = bool(_send_all(left_behind, signals.SIGTERM))
+        if process.has_left_something:
             self._loop.later(process.grace, lambda: self._kill_left_behind(process, left_behind))
         else:
             process.bounds.remove()
 
     def _kill_left_behind(self, process: Process, known: Sequence[ProcessIdentity]) -> None:
         found = {*known, *marker.descendants(process.marker.start, None)}
-        if _send_all(found, signals.SIGKILL):
-            self._loop.later(1.0, lambda: self._kill_left_behind(process, known))
+        process.has_left_something = bool(_send_all(found, signals.SIGKILL))
+        if process.has_left_something:
+            self._loop.later(_LOOK_AGAIN_SECONDS, lambda: self._kill_left_behind(process, known))
         else:
             process.bounds.remove()
 
