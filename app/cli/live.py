@@ -17,8 +17,8 @@ from app.cli.deployment_view import DeploymentView, NodeView, StageView, WaveVie
 from app.cli.durations import clock
 from app.cli.output import Output, clean
 
-_MOST_NODES = 6
-_MOST_WAVES = 6
+_MOST_NODES = 5
+_MOST_WAVES = 5
 _STYLES = {
     "Succeeded": "green",
     "Failed": "red",

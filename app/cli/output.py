@@ -18,7 +18,8 @@ from app.cli.errors import CliError, ReaderGone
 
 # C0 but tab and line feed, DEL and C1: what could move the cursor, set the title or answer for the user.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+# Sequences of ECMA-48: CSI, then OSC and the other strings with their end, then all shorter ones.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 _GREEN, _RED, _YELLOW, _DIM = "32", "31", "33", "2"
 _COLOURS = {
     "succeeded": _GREEN,
