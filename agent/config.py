@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class AgentConfig:
 
     node_id: str
     environment: str
+    hostname: str
     data_dir: Path
     listen_host: str
     listen_port: int
@@ -131,6 +133,7 @@ def load_config(file: Path) -> AgentConfig:
     config = AgentConfig(
         node_id=root.take("node_id", str),
         environment=root.take("environment", str),
+        hostname=root.take("hostname", str, socket.gethostname()),
         data_dir=base / root.take("data_dir", str),
         listen_host=host,
         listen_port=port,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 from agent import __version__, node_facts
 from agent.config import AgentConfig
 from agent.journal import Journal
@@ -46,7 +44,7 @@ class NodeState:
         """The whole heartbeat."""
         modules = self._journal.modules()
         return {
-            "hostname": socket.gethostname(),
+            "hostname": self._config.hostname,
             "address": self._address,
             "agentVersion": __version__,
             "bootId": self._boot_id,

@@ -62,7 +62,14 @@ def create_app(orchestrator: Orchestrator, *, node_logs: NodeLogs | None = None)
     """The application. What it needs from outside is in `orchestrator`; nothing is asked yet."""
     settings = orchestrator.settings
     app = _Application(
-        __name__, title="HotSwap", version=VERSION, spec_path=None, docs_path=None, json_errors=False, static_folder=""
+        __name__,
+        title="HotSwap",
+        version=VERSION,
+        spec_path=None,
+        docs_path=None,
+        json_errors=False,
+        # None: no route for files at all, which is more than its annotation allows.
+        static_folder=None,  # type: ignore[arg-type]
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes
     app.config["SPEC_PROCESSOR_PASS_OBJECT"] = True

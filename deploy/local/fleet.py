@@ -124,6 +124,7 @@ def _configuration(data: DataFolder, name: str, node_id: str, environment: str, 
 # {name}, written at each start by hotswap up
 node_id = {text(node_id)}
 environment = {text(environment)}
+hostname = {text(name)}
 data_dir = {text(folder)}
 listen = "127.0.0.1:0"
 trusted_keys = {text(data.path("keys", "trusted"))}
@@ -138,7 +139,7 @@ key = {text(folder / "node.key")}
 
 [labels]
 name = {text(name)}
-environment = {text(environment.lower())}
+role = "web"
 
 [local]
 map_listen = true

@@ -192,7 +192,8 @@ def test_lists_are_filtered_and_paged(published: Publisher, client: FlaskClient,
     assert pages("requester=admin") == [ids[3], ids[1]]
     assert pages("status=succeeded") == []
     assert pages("module=other-module") == [] and pages("environment=Nowhere") == []
-    for query in ("limit=0", "limit=201", "limit=x", "cursor=%00", "cursor=zz", "status=Lost", "nonsense=1", "module=" + "x" * 10_000):
+    bad = ["limit=0", "limit=201", "limit=x", "cursor=%00", "cursor=zz", "status=Lost", "nonsense=1"]
+    for query in (*bad, "module=" + "x" * 10_000):
         answer = client.get(f"{DEPLOYMENTS}?{query}", headers=viewer)
         assert answer.status_code == 400, query
         problem_of(answer)

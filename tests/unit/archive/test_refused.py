@@ -262,3 +262,34 @@ def test_an_archive_over_the_size_limit_is_refused_unread() -> None:
     with pytest.raises(ArchiveInvalid, match="at most 100"):
         inspect(content, Limits(archive_bytes=100))
     assert content.taken == 0
+
+
+def test_extended_headers_count_towards_the_total() -> None:
+    noise = pax({"comment": os.urandom(30_000).hex()})
+    with pytest.raises(ArchiveInvalid, match="unpacks to more than 1000 bytes"):
+        inspect(archive(noise * 19), Limits(unpacked_bytes=1000, entries=1))
+
+
+def test_a_link_deeper_than_any_folder_is_refused() -> None:
+    with pytest.raises(ArchiveInvalid, match="too many folders"):
+        inspect(archive(symlink("a", "b/" * 200)))
+
+
+@pytest.mark.parametrize("cut", [700, 1100, 2600, 3100])
+def test_a_tar_cut_anywhere_is_truncated_however_it_arrives(cut: int) -> None:
+    tar = file("hotswap.yaml", MANIFEST) + pax({"path": "é" * 120 + "/" + "é" * 120}) + file("b", b"y" * 600) + END
+    with pytest.raises(ArchiveInvalid, match="truncated"):
+        inspect(Trickling(compressed(tar[:cut]).getvalue()))
+
+
+class Trickling(io.BytesIO):
+    """Gives a few bytes at a time, as sockets do."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size, 3) if size is not None and size >= 0 else 3)
+
+
+def test_an_archive_that_arrives_in_crumbs_is_the_same() -> None:
+    long = pax({"path": "é" * 120 + "/" + "é" * 120})
+    content = archive(long, file("b", os.urandom(3000)), symlink("l", "hotswap.yaml")).getvalue()
+    assert inspect(Trickling(content)) == inspect(io.BytesIO(content))

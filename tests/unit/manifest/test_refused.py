@@ -270,3 +270,16 @@ def test_json_that_is_nested_without_end() -> None:
     value["a"] = value
     with pytest.raises(ManifestInvalid, match="nested"):
         from_json(value)
+
+
+def test_half_open_quotes_in_a_command_make_a_suggestion_all_the_same() -> None:
+    (problem,) = problems(HEAD + "kind: process\nrun: {command: \"echo 'a b\"}\n")
+    assert """like ["echo", "'a", "b"]""" in problem.message
+
+
+@pytest.mark.parametrize("name", ["x" * 600, "a\\u0007b"], ids=["long", "unprintable"])
+@pytest.mark.parametrize("field", ["shared: [NAME]", "files: {destination: NAME}"])
+def test_folders_of_any_length_or_sort_are_refused(field: str, name: str) -> None:
+    start = "/srv/" if "files" in field else ""
+    (problem,) = problems(FILES + field.replace("NAME", f'"{start}{name}"') + "\n")
+    assert "at most 512 printable characters" in problem.message
