@@ -125,7 +125,8 @@ class LiveDisplay:
         head.append(f"{view.module} {view.version}", style="bold")
         head.append(f" to {view.environment}   ")
         head.append(_spaced(view.status), style=_STYLES.get(view.status, ""))
-        head.append(f"   {clock(_whole(view.seconds(self._now())))}", style="dim")
+        seconds = view.seconds(self._now())
+        head.append(f"   {clock(seconds if view.end else _whole(seconds))}", style="dim")
         return head
 
     def _stage(self, stage: StageView) -> tuple[Text, Text, Text, Text]:
