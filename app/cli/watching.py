@@ -2,7 +2,8 @@
 
 Two sources: events (a thread, see event_feed.py) say that something changed; `GET /deployments/{id}` says what is true.
 The second is asked after events, a few times a second at most and the less often the longer its answers take, and now
-and then without any event, so that a watch ends rightly even when none arrives. A server that is away for less than PATIENCE is waited for.
+and then without any event, so that a watch ends rightly even when none arrives. A server that is away for less than
+PATIENCE is waited for.
 """
 
 from __future__ import annotations
