@@ -14,7 +14,6 @@ from app.domain.deployment import (
     NodeOperation,
     OperationStatus,
     StageKind,
-    StageStatus,
     digest_of,
 )
 from app.domain.events import GrantLane, LaneOffered, NodeFact
@@ -108,14 +107,7 @@ def _take(turn: Turn, offer: LaneOffered) -> None:
         waves=[[by_id[node_id].name for node_id in wave] for wave in planned],
         skipped=[node.name for node in passed],
     )
-    stage = replace(
-        turn.state.stage(StageKind.DEPLOY),
-        status=StageStatus.RUNNING,
-        claimable=False,
-        due_at=None,
-        waiting=None,
-        message=nothing_to_change(turn.state),
-    )
+    stage = replace(turn.state.stage(StageKind.DEPLOY), due_at=None, waiting=None, message=None)
     turn.state = turn.state.with_stage(stage)
 
 

@@ -580,7 +580,7 @@ class Engine(RuleBasedStateMachine):
 def _profile() -> dict[str, Any]:
     if LONG:
         return {"max_examples": 4000, "stateful_step_count": 70, "derandomize": False}
-    return {"max_examples": 250, "stateful_step_count": 50, "derandomize": True}
+    return {"max_examples": 150, "stateful_step_count": 40, "derandomize": True}
 
 
 TestDecide = Engine.TestCase

@@ -73,6 +73,11 @@ def open_stages(decision: Decision) -> list[StageKind]:
     return [stage.kind for stage in decision.state.stages if stage.claimable]
 
 
+def test_the_first_event_tells_what_was_submitted() -> None:
+    play = Play()
+    assert play.emitted("deployment.submitted")[0].body == {"version": "1.1.0", "environment": "QA"}
+
+
 def test_build_and_scan_run_side_by_side_and_each_is_dispatched_once() -> None:
     decision = whole()
     assert open_stages(decision) == [BUILD, SCAN]
