@@ -18,6 +18,7 @@ NODES = "development=1,qa=5,staging=4"
 _numbers = itertools.count(1)
 
 ModuleMaker = Callable[..., ProbeModule]
+NameMaker = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +41,17 @@ def api(stack: Stack) -> Api:
 
 
 @pytest.fixture
-def new_module(stack: Stack, tmp_path: Path) -> ModuleMaker:
-    """Makes modules whose names nobody else has."""
+def new_name() -> NameMaker:
+    """Makes names of modules that nobody else has."""
+    return lambda kind: f"{kind}-{next(_numbers)}"
+
+
+@pytest.fixture
+def new_module(stack: Stack, new_name: NameMaker, tmp_path: Path) -> ModuleMaker:
+    """Makes probe modules."""
 
     def make(**options: object) -> ProbeModule:
-        name = f"probe-{next(_numbers)}"
+        name = new_name("probe")
         folder = tmp_path / name
         folder.mkdir()
         return ProbeModule(stack, name, folder, **options)  # type: ignore[arg-type]
