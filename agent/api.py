@@ -100,7 +100,11 @@ class Api:
 
     async def _put(self, request: web.Request) -> web.Response:
         command = parse_command(request.match_info["id"], await _body(request))
-        return _answer(self._parts.engine.submit(command))
+        seconds = min(_number(request, "wait", 0.0), LONGEST_WAIT)
+        ended, body = self._parts.engine.submit(command)
+        if ended or not seconds:
+            return _answer((ended, body))
+        return _answer(await self._parts.engine.wait(command.operation_id, seconds))
 
     async def _get(self, request: web.Request) -> web.Response:
         operation_id = parse_operation_id(request.match_info["id"])

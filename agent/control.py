@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 STOP, STOP_MODULES = b"stop\n", b"stop modules\n"
@@ -21,7 +22,8 @@ class ControlSocket:
     async def open(self) -> None:
         """Listen; only the same user may connect (the data folder is 0700)."""
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, self._path)
+        with _short(self._path) as path:
+            self._server = await asyncio.start_unix_server(self._serve, path)
         self._path.chmod(0o600)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,10 +42,21 @@ class ControlSocket:
         self._path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """The same socket by a name that fits into the 107 bytes of an address, however deep the folder is."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
 async def ask_to_stop(path: Path, timeout: float, *, modules: bool) -> bool:
     """Stop the agent behind a socket and wait for its end; False if none listens. Raises TimeoutError."""
     try:
-        reader, writer = await asyncio.open_unix_connection(path)
+        with _short(path) as short:
+            reader, writer = await asyncio.open_unix_connection(short)
     except (FileNotFoundError, ConnectionRefusedError):
         return False
     async with asyncio.timeout(timeout):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 PROC = Path("/proc")
-FIRST_DESCRIPTOR = 3
+LISTEN = "0A"  # the state in /proc/net/tcp
 
 
-def inherited_sockets(pid: int, count: int) -> frozenset[str]:
-    """The sockets (`socket:[inode]`) at the first inherited descriptors of a process that has just started.
-
-    Empty where that is not known: it may have ended, belong to somebody else, or have moved them already.
-    """
-    numbers = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + count)
-    links = (_target(PROC / str(pid) / "fd" / str(number)) for number in numbers)
-    return frozenset(link for link in links if link.startswith("socket:"))
+def listening_sockets(ports: Collection[int]) -> frozenset[str]:
+    """The listening sockets (`socket:[inode]`) of this machine at some TCP ports."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (PROC / "net" / table).read_text().splitlines()[1:]
+        except FileNotFoundError:  # a kernel without IPv6
+            continue
+        for fields in (line.split() for line in lines):
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) in ports:
+                found.add(f"socket:[{fields[9]}]")
+    return frozenset(found)
 
 
 def held_by_session(leader: int, sockets: frozenset[str]) -> bool:

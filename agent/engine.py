@@ -102,8 +102,8 @@ class Engine:
         if self._stopping or not self._ready():
             raise Refusal(RefusalCode.NOT_READY, "no heartbeat of this agent has been answered lately")
         operation = Operation(command, time.time())
-        self._journal.accept(command, operation.accepted_at)
         self._journal.next_sequence()
+        self._journal.accept(command, operation.accepted_at)  # nothing after it can fail
         rivals = [self._running[other] for other in supersedes if other in self._running]
         for rival in rivals:
             rival.request_stop(StopReason.SUPERSEDED)
@@ -185,8 +185,11 @@ class Engine:
         self._counters.operation(command.action.value, ending.state.value)
         log.info("operation %s of %s: %s", command.operation_id, command.key, ending.state.value)
         operation.ended.set()
-        self._journal.prune(command.key, KEEP_OPERATIONS)
         self._changed()
+        try:
+            self._journal.prune(command.key, KEEP_OPERATIONS)
+        except sqlite3.OperationalError as error:
+            log.warning("cannot prune the journal now: %s", error)
 
     # -- answers ----------------------------------------------------------------------------------------------
 
@@ -197,13 +200,17 @@ class Engine:
         record = self._journal.operation(operation_id)
         if record is None:
             raise unknown("no such operation here")
-        return True, self._recorded(record)
+        return record.state is not OperationState.RUNNING, self._recorded(record)
 
     def _recorded(self, record: OperationRecord) -> dict[str, object]:
         if record.result is not None:
             result: dict[str, object] = json.loads(record.result)
             return result
         active = self._actions.active(record.key) if record.key is not None else ActiveView(None, None, None)
+        if record.state is OperationState.RUNNING and record.command is not None:
+            operation = Operation(record.command, record.accepted_at)
+            operation.step = record.step
+            return snapshot(operation, active, self._journal.sequence)
         return void_snapshot(record.operation_id, active, self._journal.sequence, record.accepted_at)
 
     async def wait(self, operation_id: str, seconds: float) -> Answer:
@@ -231,7 +238,9 @@ class Engine:
                 self._journal.record_void(request.operation_id, request.key, request.token, time.time())
             case commands.StopAndWait(raised):
                 self._raise(request.key, raised)
-                self._running[request.operation_id].request_stop(StopReason.GIVEN_UP)
+                running = self._running.get(request.operation_id)
+                if running is not None:
+                    running.request_stop(StopReason.GIVEN_UP)
             case commands.LetFinish(raised) | commands.AnswerFinal(raised):
                 self._raise(request.key, raised)
         self._enforce(request.key)

@@ -12,7 +12,7 @@ from pathlib import Path
 from agent import logs
 from agent.addresses import Endpoint, Program
 from agent.config import AgentConfig
-from agent.descriptors import held_by_session, inherited_sockets
+from agent.descriptors import held_by_session, listening_sockets
 from agent.environment import module_environment
 from agent.failures import FailureCode, OperationFailed
 from agent.holder.protocol import (
@@ -138,10 +138,11 @@ class HealthGate:
                 lost.set()
 
         unsubscribe = self._processes.holder.subscribe(receive)
-        inodes = await asyncio.to_thread(inherited_sockets, identity.pid, len(candidate.process.keys))
+        ports = {endpoint.address.port for endpoint in candidate.endpoints}
         try:
             while not lost.is_set():
-                if inodes and not await asyncio.to_thread(held_by_session, identity.pid, inodes):
+                sockets = await asyncio.to_thread(listening_sockets, ports)
+                if not await asyncio.to_thread(held_by_session, identity.pid, sockets):
                     raise OperationFailed(FailureCode.NOT_LISTENING, _CLOSED_IT, candidate.tail())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LISTENER_LOOK):

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 FIRST_INTERVAL = 2.0  # seconds, until the first answer says another one
 LONGEST_INTERVAL = 60.0
+RETRY = 0.1
+TOGETHER = 0.25
 DEFAULT_NODE_LOST_AFTER = 120.0
 LARGEST_ANSWER = 1024**2
 MOST_IDS = 10_000
@@ -57,19 +59,23 @@ class Heartbeat:
 
     async def run(self, engine: Engine) -> None:
         """Beat until cancelled."""
-        turn = 0
+        turn, failures = 0, 0
         while True:
             self._wake.clear()
             try:
                 await self._beat(self._urls[turn % len(self._urls)], engine)
                 self._counters.heartbeat("answered")
+                failures = 0
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Refusal) as error:
-                turn += 1
+                turn, failures = turn + 1, failures + 1
                 self._counters.heartbeat("failed")
                 log.warning("heartbeat: %s: %s", type(error).__name__, error)
             try:
-                async with asyncio.timeout(self._interval):
+                # The first failure may be a kept connection that the other side had closed.
+                async with asyncio.timeout(min(self._interval, RETRY) if failures == 1 else self._interval):
                     await self._wake.wait()
+                    # One swap is several changes: they are told together.
+                    await asyncio.sleep(min(self._interval, TOGETHER))
             except TimeoutError:
                 continue
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ def run_agent(config: AgentConfig, start_holder: HolderStarter | None = None) ->
         asyncio.run(_run(config, start_holder))
     except AlreadyRunning as error:
         return _complain(str(error), USAGE)
-    except (OSError, HolderError) as error:
+    except (OSError, HolderError, sqlite3.Error) as error:
         return _complain(f"{type(error).__name__}: {error}", 1)
     return 0
 

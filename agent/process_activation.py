@@ -95,7 +95,7 @@ class ProcessActivation:
         return self._supervisor.is_running(module.key)
 
     def _old(self, module: ModuleRecord) -> Program | None:
-        return self._processes.program(module.key, module.active) if module.active is not None else None
+        return self._processes.known_program(module.key, module.active) if module.active is not None else None
 
     def _commit(self, operation: Operation, module: ModuleRecord, candidate: SideRecord) -> SideRecord | None:
         """Make the candidate active; what becomes of the old side's record is returned."""
@@ -192,7 +192,7 @@ class ProcessActivation:
         endpoints = await self._processes.addresses.listen(program)
         active = self._journal.module(program.key).active
         served = (
-            self._processes.addresses.endpoints(self._processes.program(program.key, active))
+            self._processes.addresses.endpoints(self._processes.known_program(program.key, active))
             if active is not None
             else []
         )
@@ -284,7 +284,7 @@ class ProcessActivation:
         module = self._journal.module(command.key)
         if module.active is None or module.active_side is None:
             return
-        old = self._processes.program(module.key, module.active)
+        old = self._processes.known_program(module.key, module.active)
         draining = replace(self._side(module.key, module.active_side), role=Role.DRAINING)
         self._journal.commit_active(command, None, None, draining)
         operation.committed = operation.changed = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,10 +33,14 @@ from agent.holder.protocol import (
 )
 from agent.holder.protocol import Handover as HolderHandover
 from agent.journal import Journal
+from agent.manifest import Kind, Manifest
 from agent.paths import NodeFolders
 from agent.protocol import ModuleKey
 from agent.records import ReleaseRecord, SideRecord
 from agent.releases import manifest_of
+from agent.threads import finished
+
+log = logging.getLogger(__name__)
 
 HOLDER_ATTEMPTS = 10  # each waits for the next holder by itself
 
@@ -81,6 +86,15 @@ class Processes:
         folder = self._folders.module(key)
         return Program(key, release, manifest_of(folder.release(release.version, release.digest)), folder)
 
+    def known_program(self, key: ModuleKey, release: ReleaseRecord) -> Program:
+        """The same for what is to be ended only: if its folder is damaged, with a manifest of defaults."""
+        try:
+            return self.program(key, release)
+        except OperationFailed as error:
+            log.error("%s: %s", key, error.message)
+            manifest = Manifest(name=key.module, version=release.version, kind=Kind.PROCESS)
+            return Program(key, release, manifest, self._folders.module(key))
+
     # -- processes --------------------------------------------------------------------------------------------
 
     async def start(self, program: Program, record: SideRecord, endpoints: Sequence[Endpoint]) -> ProcessState:
@@ -91,7 +105,7 @@ class Processes:
             if running is not None:
                 return running
             try:
-                await self.holder.spawn(spec)
+                await finished(self.holder.spawn(spec))
             except HolderLost:
                 continue
             except (StartFailed, BadRequest) as error:

@@ -89,7 +89,7 @@ class Recovery:
             case Role.WARM | Role.PREVIEW:
                 self._supervisor.keep_warm(side)
             case _:
-                program = self._processes.program(side.key, side.release)
+                program = self._processes.known_program(side.key, side.release)
                 self._supervisor.drain(side, program.manifest.drain.timeout)
 
     async def _end_strangers(self) -> None:

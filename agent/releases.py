@@ -27,6 +27,18 @@ def manifest_of(release: Path) -> Manifest:
         raise OperationFailed(FailureCode.INTERNAL, f"the release in {release} is damaged: {error}") from error
 
 
+def usable(release: Path) -> bool:
+    """Whether a release is on disk. One that somebody damaged is moved away, so that it can be fetched again."""
+    if not release.exists():
+        return False
+    try:
+        manifest_of(release)
+    except OperationFailed:
+        release.rename(release.with_name(f"{HALF_DONE}{uuid.uuid4().hex}"))
+        return False
+    return True
+
+
 def install(archive: Path, target: Target, name: str, folder: ModuleFolder, limits: Limits) -> Path:
     """Unpack a verified archive to its place, durably. Blocking; runs in a thread.
 

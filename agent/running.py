@@ -45,8 +45,9 @@ async def run_command(
 ) -> Outcome:
     """Run a command in a session of its own, its output appended to a file.
 
-    At the timeout (seconds), or if this is cancelled, its whole process group is killed. A program that cannot be
-    started is code 127, with the reason as output.
+    At the timeout (seconds), or if this is cancelled, its whole process group is killed; otherwise what it leaves in
+    the background goes on, as a hook that starts a daemon means it. A program that cannot be started is code 127, with
+    the reason as output.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     since = logs.size_of(output)
@@ -72,10 +73,11 @@ async def run_command(
             code: int | None = await process.wait()
     except TimeoutError:
         code = None
-    finally:
         kill_group(process.pid)
-    if code is None:
         await process.wait()
+    except asyncio.CancelledError:
+        kill_group(process.pid)
+        raise
     return Outcome(code, logs.tail(output, since))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.archive import Limits
+from agent.failures import OperationFailed
 from agent.fetch import Fetcher
 from agent.operation import Operation, Step
 from agent.paths import NodeFolders
 from agent.protocol import Target
-from agent.releases import install, touch
+from agent.releases import install, touch, usable
 from agent.signatures import Digest
 from agent.threads import finish_in_thread
 from agent.trust import TrustedKeys
@@ -36,14 +37,14 @@ class Stager:
         folder = self._folders.module(key)
         place = folder.release(target.version, target.digest)
         operation.enter(Step.STAGING)
-        if not place.exists():
+        if not await finish_in_thread(usable, place):
             self._trusted.verify(Digest.parse(target.digest), target.signature, target.key_id)
             patience = min(LONGEST_SILENCE, operation.remaining / 2)
             try:
                 archive = await self._fetcher.fetch(target, patience)
                 await finish_in_thread(install, archive, target, key.module, folder, self._limits)
-            except OSError:
-                # A part that filled the disk would keep it full.
+            except (OSError, OperationFailed):
+                # A part that filled the disk would keep it full, and one that was refused is of no use.
                 self._fetcher.part_of(target.digest).unlink(missing_ok=True)
                 raise
             archive.unlink(missing_ok=True)

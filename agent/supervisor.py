@@ -198,9 +198,9 @@ class Supervisor:
         """Close the addresses that only the ended release listened on."""
         in_use: set[str | None] = set()
         for other in self._journal.sides(record.key):
-            program = self._processes.program(other.key, other.release)
+            program = self._processes.known_program(other.key, other.release)
             in_use |= {endpoint.key for endpoint in self._processes.addresses.endpoints(program)}
-        ended = self._processes.program(record.key, record.release)
+        ended = self._processes.known_program(record.key, record.release)
         keys = [endpoint.key for endpoint in self._processes.addresses.endpoints(ended) if endpoint.key is not None]
         await self._processes.release([key for key in keys if key not in in_use])
 
@@ -220,7 +220,7 @@ class Supervisor:
                     await self._processes.gone(process.identity)
             except TimeoutError:
                 del self._standing[(record.key, record.side)]
-                program = self._processes.program(record.key, record.release)
+                program = self._processes.known_program(record.key, record.release)
                 self.drain(record, program.manifest.drain.timeout)
                 return
         self._standing.pop((record.key, record.side), None)
@@ -236,7 +236,7 @@ class Supervisor:
         """Return when nothing is on a side: what drains is waited for, what stands by is drained first."""
         for record in self._journal.sides(key):
             if record.side == side:
-                program = self._processes.program(key, record.release)
+                program = self._processes.known_program(key, record.release)
                 self.drain(record, program.manifest.drain.timeout)
         ending = self._endings.get((key, side))
         if ending is not None:
@@ -270,7 +270,8 @@ class Supervisor:
         """The next holder was given the listeners; which side is active is said again, it costs nothing."""
         for watch in list(self._active.values()):
             try:
-                if self._active.get(watch.record.key) is watch:
+                # Between a commit and its switch the watch is still that of the old side.
+                if self._journal.module(watch.record.key).active_side == watch.record.side:
                     await self._processes.steer(watch.endpoints, watch.record.side)
             except HolderError as error:
                 log.error("cannot steer %s: %s", watch.record.key, error)

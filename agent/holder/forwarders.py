@@ -140,18 +140,3 @@ def free_port() -> int:
                 continue
             return port
     raise StartFailed("no free port for the module")
-
-
-def waiting_on_port(port: int) -> int:
-    """Connections in the accept queues of whoever listens on a local TCP port: `rx_queue` of /proc/net/tcp."""
-    waiting = 0
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            lines = Path(table).read_text().splitlines()[1:]
-        except OSError:  # no IPv6
-            continue
-        for line in lines:
-            fields = line.split(None, 5)
-            if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
-                waiting += int(fields[4].split(":")[1], 16)
-    return waiting

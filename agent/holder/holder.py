@@ -9,9 +9,10 @@ from socket import socket
 
 from agent.holder import identity, logs, marker, processes, recovery
 from agent.holder.addresses import Addresses
-from agent.holder.forwarders import Forwarder, Forwarders, waiting_on_port
+from agent.holder.forwarders import Forwarder, Forwarders
 from agent.holder.listeners import Listeners
 from agent.holder.loop import Loop
+from agent.holder.portqueue import waiting_on_port
 from agent.holder.processes import Process, Processes
 from agent.holder.protocol import (
     AddressUnavailable,

@@ -61,14 +61,8 @@ def operations() -> tuple[Operation, ...]:
 def create_app(orchestrator: Orchestrator, *, node_logs: NodeLogs | None = None) -> APIFlask:
     """The application. What it needs from outside is in `orchestrator`; nothing is asked yet."""
     settings = orchestrator.settings
-    app = _Application(
-        __name__, title="HotSwap", version=VERSION, spec_path=None, docs_path=None, json_errors=False, static_folder=""
-    )
+    app = bare_app()
     app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes
-    app.config["SPEC_PROCESSOR_PASS_OBJECT"] = True
-    app.config["AUTO_SERVERS"] = False
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False
     artifacts = ArtifactStore(settings.artifacts_dir)
     Dependencies(
         orchestrator=orchestrator,
@@ -85,6 +79,25 @@ def create_app(orchestrator: Orchestrator, *, node_logs: NodeLogs | None = None)
         routes.register(app)
     app.teardown_request(uploads.discard_uploads)
 
+    return app
+
+
+def bare_app() -> APIFlask:
+    """An application that serves nothing yet and can describe everything."""
+    app = _Application(
+        __name__,
+        title="HotSwap",
+        version=VERSION,
+        spec_path=None,
+        docs_path=None,
+        json_errors=False,
+        # None: no route for files at all, which is more than its annotation allows.
+        static_folder=None,  # type: ignore[arg-type]
+    )
+    app.config["SPEC_PROCESSOR_PASS_OBJECT"] = True
+    app.config["AUTO_SERVERS"] = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
     # With SPEC_PROCESSOR_PASS_OBJECT the processor is given the APISpec, whatever the annotation there says.
     app.spec_processor(_describe)  # type: ignore[arg-type]
     return app

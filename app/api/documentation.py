@@ -23,8 +23,8 @@ small{color:#555}
 {% for path, operations in spec.paths.items() %}{% for method, operation in operations.items() %}
 <details><summary><code><span class="m">{{ method|upper }}</span>{{ path }}</code>
  {{ operation.summary }} <small>{{ operation['x-role'] or 'no token' }}</small></summary>
-<pre>{{ {'parameters': operation.parameters, 'requestBody': operation.requestBody, 'responses': operation.responses}
- |tojson(indent=2) }}</pre></details>
+<pre>{{ {'parameters': operation.parameters, 'requestBody': operation.requestBody|default(none),
+ 'responses': operation.responses}|tojson(indent=2) }}</pre></details>
 {% endfor %}{% endfor %}
 <h2>Schemas</h2>
 {% for name, schema in spec.components.schemas.items() %}

@@ -34,6 +34,12 @@ class CliError(Exception):
         return {**body, "exitCode": int(self.exit_code)}
 
 
+class ReaderGone(CliError):
+    """Who read our output has closed it (`| head`); nobody is told."""
+
+    exit_code = ExitCode.PIPE_CLOSED
+
+
 class UsageProblem(CliError):
     """What was asked for makes no sense, or a local file cannot be used."""
 

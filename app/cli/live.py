@@ -192,7 +192,8 @@ class LiveDisplay:
             until = f" (until {waiting.until})" if waiting.until else ""
             parts.append(Text(f"  waits: {waiting.text}{until}", style="yellow", overflow="fold"))
         if self._trouble:
-            parts.append(Text(f"  {self._trouble}; trying again", style="yellow", overflow="fold"))
+            short = self._trouble.partition(";")[0]
+            parts.append(Text(f"  {short}; trying again", style="yellow", overflow="fold"))
         if self._watching and not view.terminal:
             parts.append(Text(f"  {self._hint}", style="dim", no_wrap=True, overflow="ellipsis"))
         return [Text(), *parts] if parts else []

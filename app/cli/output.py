@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from app.cli.configuration import OutputFormat
-from app.cli.errors import CliError
+from app.cli.errors import CliError, ReaderGone
 
 # C0 but tab and line feed, DEL and C1: what could move the cursor, set the title or answer for the user.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -88,20 +88,27 @@ class Output:
 
     def data(self, value: Any) -> None:
         """The result as JSON."""
-        print(json.dumps(value, indent=2, ensure_ascii=False), file=self.out)
+        self._put(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def json_line(self, value: Any) -> None:
         """One JSON value on a line of its own, at once."""
-        print(json.dumps(value, separators=(",", ":"), ensure_ascii=False), file=self.out, flush=True)
+        self._put(json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n")
 
     def line(self, text: str = "") -> None:
         """One line of the result, at once."""
-        print(clean(text), file=self.out, flush=True)
+        self._put(clean(text) + "\n")
 
     def raw(self, text: str) -> None:
         """Text as it came, for a pipe; cleaned on a terminal."""
-        self.out.write(clean(text) if self.terminal else text)
-        self.out.flush()
+        self._put(clean(text) if self.terminal else text)
+
+    def _put(self, text: str) -> None:
+        """To stdout, at once. Raises ReaderGone."""
+        try:
+            self.out.write(text)
+            self.out.flush()
+        except BrokenPipeError:
+            raise ReaderGone("the reader of the output is gone") from None
 
     def say(self, text: str) -> None:
         """Something about the result, for a person; not with JSON."""
@@ -132,7 +139,7 @@ class Output:
 
     def line_coloured(self, text: str) -> None:
         """A line that we made, which may hold our own colours."""
-        print(text, file=self.out)
+        self._put(text + "\n")
 
     def status(self, word: object) -> str:
         """A status word, coloured on a terminal."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from typer.core import TyperCommand
 
-from app.cli.errors import CliError
+from app.cli.errors import CliError, ReaderGone
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation, common_options
 from app.cli.lazy import Command, Entry, Takes, application, built, lazy_group
@@ -41,6 +41,10 @@ def run(
     invocation = invocation or Invocation()
     try:
         program(commands).main(args=arguments, prog_name="hotswap", obj=invocation)
+    except (ReaderGone, BrokenPipeError):
+        # What Python would flush at its end has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.PIPE_CLOSED
     except CliError as error:
         invocation.output_for_errors().error(error)
         return error.exit_code
@@ -48,10 +52,6 @@ def run(
         return end.code if isinstance(end.code, int) else ExitCode.DONE if end.code is None else ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.DETACHED
-    except BrokenPipeError:
-        # What Python would flush at its end has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.PIPE_CLOSED
     except Exception as error:
         if os.environ.get("HOTSWAP_DEBUG"):
             traceback.print_exc()

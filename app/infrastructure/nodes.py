@@ -81,10 +81,11 @@ class Nodes:
     # --- calls
 
     def put_operation(
-        self, node: NodeAddress, operation_id: UUID, body: dict[str, Any], *, insist: bool = False
+        self, node: NodeAddress, operation_id: UUID, body: dict[str, Any], *, wait: float, insist: bool = False
     ) -> OperationAnswer:
-        """Start or join an operation. Raises NodeUnreachable, NodeRefused."""
-        return _answer(self._call("PUT", node, f"/v1/operations/{operation_id}", json=body, insist=insist))
+        """Start or join an operation; wait up to `wait` seconds for its end. Raises NodeUnreachable, NodeRefused."""
+        path = f"/v1/operations/{operation_id}?wait={wait:g}"
+        return _answer(self._call("PUT", node, path, json=body, timeout=wait + self._timeout, insist=insist))
 
     def operation(self, node: NodeAddress, operation_id: UUID, *, wait: float, insist: bool = False) -> OperationAnswer:
         """Wait up to `wait` seconds for its end. Raises NodeUnreachable, NodeRefused (404 `unknown`)."""

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from app.domain.deployment import TERMINAL, DeploymentStatus, StageStatus
 from app.domain.errors import NotFound
@@ -17,6 +17,18 @@ from app.infrastructure.db.models import Deployment, Environment, Module, NodeOp
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.paging import Page, PageRequest, page_of
 
+# What a list shows: policies and targets are large, and not wanted there.
+_SUMMARY = (
+    Deployment.id,
+    Deployment.kind,
+    Deployment.module_name,
+    Deployment.version,
+    Deployment.environment_name,
+    Deployment.status,
+    Deployment.requested_by,
+    Deployment.submitted_at,
+    Deployment.ended_at,
+)
 _TERMINAL = frozenset(status.value for status in TERMINAL)
 # What each node of a deployment came to, by the newest operation of each direction; one row for each wave.
 # Deployed: it runs the new release now (what was taken back does not count). Failed: the forward operation failed or
@@ -113,7 +125,7 @@ def find(session: Session, requester: Requester, deployment_id: UUID) -> Deploym
 
 def list_deployments(orchestrator: Orchestrator, requester: Requester, filters: Filters, page: PageRequest) -> Listed:
     """Newest first. Each filter has an index that ends in the id, so the cost does not grow with the table."""
-    statement = select(Deployment).where(Deployment.tenant_id == requester.tenant_id)
+    statement = select(Deployment).options(load_only(*_SUMMARY)).where(Deployment.tenant_id == requester.tenant_id)
     if filters.status is not None:
         statement = statement.where(Deployment.status == filters.status)
     if filters.requester is not None:

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from app.domain.deployment import Direction
 from app.domain.events import OperationReported, Outcome
-from app.infrastructure.db.deployment_store import SQL
 from app.infrastructure.metrics import count_stale
 from app.infrastructure.nodes import NodeAddress, NodeRefused, Nodes, NodeUnreachable, OperationAnswer
 from app.infrastructure.work_metrics import NODE_OPERATIONS
@@ -48,8 +47,6 @@ def execute(
     if work is None:
         return None
     report = _resolve(nodes, work) if work.resolving else _perform(nodes, work)
-    if report.answer is not None and report.outcome is not Outcome.UNKNOWN:
-        _record_observed(orchestrator, work, report.answer)
     event = OperationReported(
         operation_id,
         work.attempt,
@@ -58,7 +55,7 @@ def execute(
         error=report.error,
         output_tail=_tail(report.output_tail),
     )
-    outcomes.apply(orchestrator, deployment_id, event)
+    outcomes.apply(orchestrator, deployment_id, event, beside=_observed(work, report))
     NODE_OPERATIONS.labels(direction=work.direction.value, outcome=report.outcome.value).inc()
     return report.outcome.value
 
@@ -67,22 +64,22 @@ def _tail(text: str | None) -> str | None:
     return text.replace("\x00", "")[-TAIL_BYTES:] if text else None
 
 
-def _record_observed(orchestrator: Orchestrator, work: ClaimedOperation, answer: OperationAnswer) -> None:
-    """A read of what runs where need not wait for the node's next heartbeat."""
-    with orchestrator.database.raw() as connection:
-        connection.execute(
-            SQL["record_observed"],
-            {
-                "node_id": work.node_id,
-                "module_name": work.module_name,
-                "digest": answer.active,
-                "version": answer.active_version,
-                "status": "running" if answer.active else "stopped",
-                "endpoint": answer.endpoint,
-                "fencing_token": work.fencing_token,
-                "sequence": answer.state_sequence,
-            },
-        )
+def _observed(work: ClaimedOperation, report: Report) -> tuple[outcomes.Statement, ...]:
+    """What the node's answer says runs there: with it, no read has to wait for the node's next heartbeat."""
+    answer = report.answer
+    if answer is None or report.outcome is Outcome.UNKNOWN:
+        return ()
+    values = {
+        "node_id": work.node_id,
+        "module_name": work.module_name,
+        "digest": answer.active,
+        "version": answer.active_version,
+        "status": "running" if answer.active else "stopped",
+        "endpoint": answer.endpoint,
+        "fencing_token": work.fencing_token,
+        "sequence": answer.state_sequence,
+    }
+    return (outcomes.Statement("record_observed", values),)
 
 
 def command(work: ClaimedOperation) -> dict[str, Any]:
@@ -140,7 +137,7 @@ def _perform(nodes: Nodes, work: ClaimedOperation) -> Report:
             if sent:
                 answer = nodes.operation(node, work.operation_id, wait=POLL, insist=insist)
             else:
-                answer = nodes.put_operation(node, work.operation_id, body, insist=insist)
+                answer = nodes.put_operation(node, work.operation_id, body, wait=POLL, insist=insist)
             answered = refused_since = time.monotonic()
             if answer.final:
                 return _final(work, answer)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from app.domain.deployment import Deployment, DeploymentKind
@@ -38,8 +40,21 @@ log = logging.getLogger(__name__)
 EventMaker = Callable[[Raw, Loaded], Event | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A named query of `engine.sql` to be executed with an outcome, in its transaction."""
+
+    query: str
+    values: Mapping[str, Any]
+
+
 def apply(
-    orchestrator: Orchestrator, deployment_id: UUID, event: Event | EventMaker, *, wait: bool = True
+    orchestrator: Orchestrator,
+    deployment_id: UUID,
+    event: Event | EventMaker,
+    *,
+    wait: bool = True,
+    beside: tuple[Statement, ...] = (),
 ) -> Deployment:
     """Let `event` happen to a deployment; returns the state that follows, committed.
 
@@ -54,13 +69,18 @@ def apply(
         if happened is None:
             return loaded.state
         decision = decide(loaded.state, happened, loaded.now, orchestrator.new_id)
-        wakes = write(connection, orchestrator, loaded, decision, happened)
+        wakes = write(connection, orchestrator, loaded, decision, happened, beside)
     orchestrator.publisher.publish(wakes)
     return decision.state
 
 
 def write(
-    connection: Raw, orchestrator: Orchestrator, loaded: Loaded, decision: Decision, event: Event | None
+    connection: Raw,
+    orchestrator: Orchestrator,
+    loaded: Loaded,
+    decision: Decision,
+    event: Event | None,
+    beside: tuple[Statement, ...] = (),
 ) -> tuple[Wake, ...]:
     """Carry out a decision and commit. Returns the wake-ups to publish now."""
     events = [command for command in decision.commands if isinstance(command, Emit)]
@@ -70,6 +90,8 @@ def write(
     rows = [outbox_row(wake, due_at) for wake, due_at in due]
     freed = None
     with connection.pipeline():
+        for statement in beside:
+            connection.execute(SQL[statement.query], statement.values)
         for command in decision.commands:
             freed = _execute(connection, loaded, decision.state, command) or freed
         deployment_store.save(

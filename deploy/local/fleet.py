@@ -139,7 +139,7 @@ key = {text(folder / "node.key")}
 
 [labels]
 name = {text(name)}
-environment = {text(environment.lower())}
+role = "web"
 
 [local]
 map_listen = true

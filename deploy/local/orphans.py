@@ -14,8 +14,8 @@ from deploy.local.processes import ProcessKey, has_variable, session_members
 from deploy.local.service import STOP_ORDER, Phase
 
 # A server that lost its supervisor still has its data to write: it gets more time, and is asked in its own way.
-_PATIENCE = {Phase.SERVERS: 15.0}
-_DEFAULT_PATIENCE = 4.0
+_SERVERS_PATIENCE = 15.0  # seconds
+_PATIENCE = 4.0
 _AFTER_SIGKILL = 5.0
 _POSTGRES_FAST = signal.SIGINT
 
@@ -27,12 +27,12 @@ def end_orphans(ledger: Ledger, stack_id: str, phase_of: Callable[[str], Phase],
     """
     records = ledger.records()
     found = 0
-    for phase in STOP_ORDER:
-        mine = [record for record in records if phase_of(record.name) is phase]
+    for phases in STOP_ORDER:
+        mine = [record for record in records if phase_of(record.name) in phases]
         living = [record for record in mine if _living(record, stack_id)]
         if living:
             say(f"ending what an earlier start left: {', '.join(record.name for record in living)}")
-            _end(living, stack_id, _PATIENCE.get(phase, _DEFAULT_PATIENCE))
+            _end(living, stack_id, _SERVERS_PATIENCE if Phase.SERVERS in phases else _PATIENCE)
         found += len(living)
         for record in mine:
             ledger.strike(record.name)

@@ -25,13 +25,14 @@ from deploy.local.valkey import Valkey
 DATABASE_VARIABLES = ("HOTSWAP_DATABASE_URL", "HOTSWAP_DATABASE_URL_FILE")
 BROKER_VARIABLES = ("HOTSWAP_BROKER_URL", "HOTSWAP_BROKER_URL_FILE")
 SERVERS = ("postgres", "valkey")
+_PHASES = {**dict.fromkeys(SERVERS, Phase.SERVERS), "agents": Phase.AGENTS, "flower": Phase.TOOLS}
 _CELERY = ("-A", "workers.celery_app")
 _ORCHESTRATOR_NAME = "orchestrator.hotswap.internal"
 # With REMAP_SIGTERM the first signal is Celery's soft shutdown, bounded in time; the last is SIGKILL, after which the
 # claims are taken over.
-_CELERY_STOP = Stop(signal.SIGTERM, 6.0)
-_GUNICORN_STOP = Stop(signal.SIGTERM, 5.0, signal.SIGQUIT, 0.5)
-_AGENTS_STOP = Stop(signal.SIGINT, 11.5, signal.SIGKILL, 0.5)  # SIGINT: modules end too, drains are cut at 10 s
+_CELERY_STOP = Stop(signal.SIGTERM, 5.0)
+_GUNICORN_STOP = Stop(signal.SIGTERM, 4.5, signal.SIGQUIT, 0.5)
+_AGENTS_STOP = Stop(signal.SIGINT, 11.0, signal.SIGKILL, 0.5)  # SIGINT: modules end too, drains are cut at 10 s
 _POSTGRES_STOP = Stop(signal.SIGINT, 8.0, signal.SIGQUIT, 3.0)  # fast, then immediate: never lost, only slower to start
 
 
@@ -51,9 +52,7 @@ class Plan:
 
 def phase_of(name: str) -> Phase:
     """In which phase a service of that name belongs, as the ledger knows only names."""
-    if name in SERVERS:
-        return Phase.SERVERS
-    return Phase.AGENTS if name == "agents" else Phase.ORCHESTRATOR
+    return _PHASES.get(name, Phase.ORCHESTRATOR)
 
 
 def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str, str]) -> Plan:
@@ -74,7 +73,7 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
     ]
     flower_password = kept_secret(data.path("secrets", "flower"))
     public = f"http://{LOOPBACK}:{port}"
-    whole = Service("the stack", Phase.AGENTS, (), {}, data.root, ready=stack_is_ready(port))
+    whole = Service("the stack", Phase.TOOLS, (), {}, data.root, ready=stack_is_ready(port))
     return Plan(
         services=(*servers, *_orchestrator(data, environment, port, ports), _agents(options, data, environment, ports)),
         whole=whole,
@@ -228,7 +227,11 @@ def _orchestrator(
         worker("urgent", "threads", 8),
         worker("control", "threads", 2),
         service("beat", _program("celery"), *_CELERY, "beat", "--schedule", str(data.path("beat", "schedule"))),
-        service("flower", _program("celery"), *_CELERY, "flower", f"--conf={ROOT / 'config' / 'flower.py'}"),
+        replace(
+            service("flower", _program("celery"), *_CELERY, "flower", f"--conf={ROOT / 'config' / 'flower.py'}"),
+            phase=Phase.TOOLS,  # nobody waits for it, and it finds the workers running
+            stop=Stop(signal.SIGTERM, 2.0),
+        ),
     ]
 
 

@@ -16,10 +16,12 @@ class Phase(IntEnum):
     MIGRATION = 2
     ORCHESTRATOR = 3
     AGENTS = 4
+    TOOLS = 5
 
 
-# Whoever decides goes before whoever carries out: a worker must not take the end of an agent for a failure.
-STOP_ORDER = (Phase.ORCHESTRATOR, Phase.AGENTS, Phase.MIGRATION, Phase.SERVERS)
+# Stopped in this order, what stands together at once. Whoever decides goes before whoever carries out: a worker must
+# not take the end of an agent for a failure.
+STOP_ORDER = ((Phase.TOOLS, Phase.ORCHESTRATOR), (Phase.AGENTS,), (Phase.MIGRATION,), (Phase.SERVERS,))
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,14 @@ class Restarts:
         self._deaths = [*(each for each in self._deaths if now - each < self.loop_span), now]
         return self._backoff
 
+    @property
+    def looping(self) -> bool:
+        """Whether its last deaths were a crash loop."""
+        return len(self._deaths) >= self.loop_deaths
+
     def loops(self, now: float) -> bool:
         """Whether to report a crash loop now: at most once in `report_every`."""
-        if len(self._deaths) < self.loop_deaths:
+        if not self.looping:
             return False
         if self._reported is not None and now - self._reported < self.report_every:
             return False

@@ -20,7 +20,7 @@ from deploy.local.service import STOP_ORDER, Phase, Restarts, Service
 START_LIMIT = 90.0  # seconds for one service to be ready; a slow disk's first initdb is not in it
 READY_LIMIT = 180.0  # seconds for the whole to be ready after the last service has been started
 STOP_LIMIT = 19.0  # seconds for everything to end
-_LOOK_EVERY = 0.05
+_LOOK_EVERY = 0.1
 _REPORT_EVERY = 10.0
 _CUT_LOGS_EVERY = 5.0
 
@@ -93,8 +93,8 @@ class Supervisor:
             if slot.again is not None:
                 slot.again.cancel()
         deadline = time.monotonic() + STOP_LIMIT
-        for phase in STOP_ORDER:
-            children = [slot.child for slot in self._slots.values() if slot.child and slot.service.phase is phase]
+        for phases in STOP_ORDER:
+            children = [slot.child for slot in self._slots.values() if slot.child and slot.service.phase in phases]
             living = [child for child in children if child.exit_code is None]
             if living:
                 self._console.say(f"stopping {', '.join(child.service.name for child in living)}")
@@ -114,8 +114,7 @@ class Supervisor:
             slot.child = spawn(slot.service, self._ledger, self._log(name), lambda child: self._ended(slot, child))
         except (OSError, subprocess.SubprocessError, StackError) as error:
             # E.g. no process left, or the disk is full: it may be better in a moment.
-            self._console.say(f"{name} could not be started: {error}")
-            self._start_again(slot, time.monotonic())
+            self._start_again(slot, time.monotonic(), f"could not be started: {error}")
 
     def _ended(self, slot: _Slot, child: Child) -> None:
         name = slot.service.name
@@ -123,19 +122,19 @@ class Supervisor:
         if child.stopping or self._stopping or (slot.service.once and child.exit_code == 0):
             return
         said = logs.last_words(self._log(name))
-        self._console.say(f"{name} {_manner(child.exit_code)}{f': {said}' if said else ''}")
-        if slot.service.once:
+        what = f"{_manner(child.exit_code)}{f': {said}' if said else ''}"
+        if slot.service.once or not self._replace:
+            self._console.say(f"{name} {what}{'' if slot.service.once else ' (not started again: --no-replace)'}")
             return
-        if not self._replace:
-            self._console.say(f"{name} is not started again (--no-replace)")
-            return
-        self._start_again(slot, child.started)
+        self._start_again(slot, child.started, what)
 
-    def _start_again(self, slot: _Slot, started: float) -> None:
-        now = time.monotonic()
+    def _start_again(self, slot: _Slot, started: float, what: str) -> None:
+        name, now = slot.service.name, time.monotonic()
         wait = slot.restarts.died(started, now)
         if slot.restarts.loops(now):
-            self._console.say(f"{slot.service.name} keeps dying; still trying. See {self._log(slot.service.name)}")
+            self._console.say(f"{name} keeps dying, last it {what}. Still trying; see {self._log(name)}")
+        elif not slot.restarts.looping:
+            self._console.say(f"{name} {what}")
         slot.again = asyncio.get_running_loop().call_later(wait, self._start, slot)
 
     async def _until_ready(self, slot: _Slot, limit: float = START_LIMIT) -> None:

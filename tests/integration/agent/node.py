@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import select
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from agent.certificates import CertificateAuthority, issue_node_certificate
-from agent.crashpoints import VARIABLE
+from tests.integration.agent.forkserver import fork_agent
 from tests.integration.agent.orchestrator import Orchestrator
-
-ROOT = Path(__file__).parents[3]
 
 
 class Node:
@@ -38,22 +34,22 @@ class Node:
             'tls = {ca = "ca.pem", certificate = "node.pem", key = "node.key"}\n'
             'labels = {role = "web"}\nlocal = {map_listen = true, map_destinations = true}\n' + more
         )
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of the running agent."""
-        assert self.process is not None
-        return self.process.pid
+        self.pid = 0
+        self._pidfd: int | None = None
 
     def launch(self, crash_at: str = "") -> None:
         """Start the agent and return at once."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: crash_at}
-        with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "agent.main", "run", "--config", str(self.config)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
-            )  # fmt: skip
+        self._close()
+        self.pid = fork_agent(self.config, self.folder / "agent.log", crash_at)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            self._pidfd = None
+
+    def _close(self) -> None:
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+        self._pidfd = None
 
     async def start(self, crash_at: str = "") -> None:
         """Start the agent and wait until it is ready for commands."""
@@ -69,12 +65,12 @@ class Node:
 
     def ended(self) -> bool:
         """Whether the agent's process has ended."""
-        return self.process is None or self.process.poll() is not None
+        return self._pidfd is None or bool(select.select([self._pidfd], [], [], 0)[0])
 
     async def died(self) -> None:
         """Wait for the end of the agent's process."""
-        assert self.process is not None
-        await asyncio.to_thread(self.process.wait, 60)
+        await self.orchestrator.until(self.ended, within=60)
+        self._close()
 
     async def kill(self) -> None:
         """kill -9."""

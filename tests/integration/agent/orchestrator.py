@@ -156,7 +156,7 @@ class Orchestrator:
         self._operation += 1
         return f"op-{self._operation}"
 
-    async def put(self, node: str, target: Release | None, token: int, **members: Any) -> tuple[str, Reply]:
+    async def put(self, node: str, target: Release | None, token: int, /, **members: Any) -> tuple[str, Reply]:
         """Send one command; the id and the first answer. Members are those of the body, and `operation_id`."""
         operation_id = members.pop("operation_id", None) or self.next_id()
         body = {
@@ -185,7 +185,7 @@ class Orchestrator:
             assert reply.status == 202, reply
         raise AssertionError(f"{operation_id} did not end: {reply}")
 
-    async def do(self, node: str, target: Release | None, token: int, **members: Any) -> dict[str, Any]:
+    async def do(self, node: str, target: Release | None, token: int, /, **members: Any) -> dict[str, Any]:
         """Send a command and wait for its end."""
         operation_id, reply = await self.put(node, target, token, **members)
         assert reply.status in (200, 202), reply

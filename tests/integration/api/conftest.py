@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,16 +15,22 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from psycopg import sql
+from redis import Redis
 from werkzeug.test import TestResponse
 
 from agent import signatures
+from agent.certificates import CertificateAuthority, issue_orchestrator_certificate, make_ca
 from app.api.application import create_app
 from app.infrastructure.db.engine import Database
+from app.infrastructure.outbox import SilentPublisher
 from app.orchestrator.bootstrap import bootstrap, prepare_folders
-from app.orchestrator.context import Orchestrator, SilentPublisher
+from app.orchestrator.context import Orchestrator
 from config.settings import Settings, load
+from deploy.local.ports import free_ports
 from deploy.local.postgres import Postgres
+from deploy.local.valkey import Valkey
 
+_BROKER_DATABASE = 4000
 PASSWORD = "correct-horse-battery"
 Headers = dict[str, str]
 
@@ -46,34 +52,33 @@ def shared_database(postgres: Postgres, migrated_template: str) -> Iterator[str]
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-@pytest.fixture
-def clean_database(shared_database: str) -> str:
-    """Its URL, with no row but the tenant and the built-in users, whose hashes take long."""
-    with psycopg.connect(shared_database, autocommit=True) as connection:
-        tables = connection.execute(
-            "select string_agg(format('%I', tablename), ', ') from pg_tables where schemaname = 'public'"
-            " and tablename not in ('alembic_version', 'tenants', 'users')"
-        ).fetchone()
-        assert tables is not None
-        connection.execute(f"truncate {tables[0]}".encode())
-        connection.execute("delete from users where username not in ('admin', 'deployer', 'approver', 'viewer')")
-    return shared_database
-
-
-@pytest.fixture
-def environment(clean_database: str, broker_url: str, tmp_path: Path, signing_key: signatures.PrivateKey) -> Headers:
+@pytest.fixture(scope="session")
+def environment(
+    shared_database: str,
+    valkey: Valkey,
+    tmp_path_factory: pytest.TempPathFactory,
+    signing_key: signatures.PrivateKey,
+    authority: CertificateAuthority,
+) -> Headers:
     """The variables that a process of the orchestrator needs."""
-    keys = tmp_path / "keys"
+    folder = tmp_path_factory.mktemp("api")
+    keys, tls = folder / "keys", folder / "tls"
     keys.mkdir()
     (keys / "build-server.pub").write_bytes(signatures.public_pem(signing_key.public_key()))
+    tls.mkdir()
+    (tls / "ca.pem").write_bytes(authority.certificate)
+    issue_orchestrator_certificate(authority, ["127.0.0.1"]).write(tls / "orchestrator.pem", tls / "orchestrator.key")
+    port, agent_port = free_ports(2)
     return {
-        "HOTSWAP_DATABASE_URL": clean_database,
-        "HOTSWAP_BROKER_URL": broker_url,
+        "HOTSWAP_DATABASE_URL": shared_database,
+        "HOTSWAP_BROKER_URL": valkey.url(_BROKER_DATABASE),
         "HOTSWAP_JWT_SECRET": "0123456789abcdefghijklmnopqrstuvwxyz",
-        "HOTSWAP_TLS_CA": str(tmp_path / "tls" / "ca.pem"),
-        "HOTSWAP_TLS_CERTIFICATE": str(tmp_path / "tls" / "orchestrator.pem"),
-        "HOTSWAP_TLS_KEY": str(tmp_path / "tls" / "orchestrator.key"),
-        "HOTSWAP_ARTIFACTS_DIR": str(tmp_path / "artifacts"),
+        "HOTSWAP_PORT": str(port),
+        "HOTSWAP_AGENT_PORT": str(agent_port),
+        "HOTSWAP_TLS_CA": str(tls / "ca.pem"),
+        "HOTSWAP_TLS_CERTIFICATE": str(tls / "orchestrator.pem"),
+        "HOTSWAP_TLS_KEY": str(tls / "orchestrator.key"),
+        "HOTSWAP_ARTIFACTS_DIR": str(folder / "artifacts"),
         "HOTSWAP_TRUSTED_KEYS_DIR": str(keys),
         "HOTSWAP_ARCHIVE_BYTES": str(2 * 1024 * 1024),
         "HOTSWAP_BODY_BYTES": str(256 * 1024),
@@ -81,19 +86,42 @@ def environment(clean_database: str, broker_url: str, tmp_path: Path, signing_ke
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def authority() -> CertificateAuthority:
+    return make_ca()
+
+
+@pytest.fixture(scope="session")
 def settings(environment: Headers) -> Settings:
     return load(environment)
 
 
-@pytest.fixture
-def orchestrator(settings: Settings) -> Iterator[Orchestrator]:
+@pytest.fixture(scope="session")
+def shared_orchestrator(settings: Settings) -> Iterator[Orchestrator]:
     database = Database(settings)
-    made = Orchestrator(database, settings, SilentPublisher())
-    prepare_folders(settings)
-    bootstrap(made)
-    yield made
+    yield Orchestrator(database, settings, SilentPublisher())
     database.close()
+
+
+@pytest.fixture
+def orchestrator(shared_orchestrator: Orchestrator) -> Orchestrator:
+    """One as it is after its first start: no row but the tenant, the built-in users (whose hashes take long), the
+    environments and the trusted key; an empty artifact store; an empty broker."""
+    settings = shared_orchestrator.settings
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        tables = connection.execute(
+            "select string_agg(format('%I', tablename), ', ') from pg_tables where schemaname = 'public'"
+            " and tablename not in ('alembic_version', 'tenants', 'users')"
+        ).fetchone()
+        assert tables is not None
+        connection.execute(f"truncate {tables[0]}".encode())
+        connection.execute("delete from users where username not in ('admin', 'deployer', 'approver', 'viewer')")
+    with Redis.from_url(settings.broker_url) as broker:
+        broker.flushdb()
+    shutil.rmtree(settings.artifacts_dir, ignore_errors=True)
+    prepare_folders(settings)
+    bootstrap(shared_orchestrator)
+    return shared_orchestrator
 
 
 class NoLogs:
@@ -123,9 +151,7 @@ def log_in(client: FlaskClient) -> Callable[[str], Headers]:
 
     def as_user(username: str) -> Headers:
         if username not in known:
-            answer = client.post(
-                "/api/v1/authentication/login", json={"username": username, "password": PASSWORD}
-            )
+            answer = client.post("/api/v1/authentication/login", json={"username": username, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
             known[username] = {"Authorization": f"Bearer {answer.json['token']}"}  # type: ignore[index]
         return known[username]

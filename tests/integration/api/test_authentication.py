@@ -122,7 +122,7 @@ def forged(token: str, key: str = "another-secret-of-thirty-two-characters", **c
 def test_tokens_that_are_none_are_401(client: FlaskClient, orchestrator: Orchestrator) -> None:
     session: Any = login(client).json
     secret = orchestrator.settings.jwt_secret.get_secret_value()
-    unsigned = jwt.encode(jwt.decode(session["token"], options={"verify_signature": False}), None, algorithm="none")
+    unsigned = jwt.encode(jwt.decode(session["token"], options={"verify_signature": False}), "", algorithm="none")
     for header in (
         {},
         {"Authorization": ""},

@@ -156,9 +156,7 @@ def test_no_such_release_is_404(published: Publisher, client: FlaskClient, deplo
         problem_of(answer)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"strategy": "canary"}, {"strategy": "blueGreen"}, {"requireApproval": True}]
-)
+@pytest.mark.parametrize("changes", [{"strategy": "canary"}, {"strategy": "blueGreen"}, {"requireApproval": True}])
 def test_what_this_version_cannot_do_is_400_and_named(
     published: Publisher, client: FlaskClient, deployer: Headers, changes: dict[str, Any]
 ) -> None:
@@ -192,7 +190,8 @@ def test_lists_are_filtered_and_paged(published: Publisher, client: FlaskClient,
     assert pages("requester=admin") == [ids[3], ids[1]]
     assert pages("status=succeeded") == []
     assert pages("module=other-module") == [] and pages("environment=Nowhere") == []
-    for query in ("limit=0", "limit=201", "limit=x", "cursor=%00", "cursor=zz", "status=Lost", "nonsense=1", "module=" + "x" * 10_000):
+    bad = ["limit=0", "limit=201", "limit=x", "cursor=%00", "cursor=zz", "status=Lost", "nonsense=1"]
+    for query in (*bad, "module=" + "x" * 10_000):
         answer = client.get(f"{DEPLOYMENTS}?{query}", headers=viewer)
         assert answer.status_code == 400, query
         problem_of(answer)

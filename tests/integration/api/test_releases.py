@@ -180,7 +180,8 @@ def test_lists_are_pages_newest_first(publish: Publisher, client: FlaskClient, v
 
 def test_what_does_not_exist_is_404(client: FlaskClient, viewer: Headers, publish: Publisher) -> None:
     publish(archive())
-    for path in ("/api/v1/modules/none", "/api/v1/modules/none/releases", f"{RELEASES}/9.9.9", f"{RELEASES}/9/artifact"):
+    none = "/api/v1/modules/none"
+    for path in (none, f"{none}/releases", f"{RELEASES}/9.9.9", f"{RELEASES}/9/artifact"):
         answer = client.get(path, headers=viewer)
         assert answer.status_code == 404
         problem_of(answer)

@@ -61,7 +61,7 @@ class Load:
                 connection.close()
             except (OSError, http.client.HTTPException) as error:
                 self.failures[f"one-shot: {error!r}"] += 1
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def _keep_alive(self) -> None:
         connection = None
@@ -78,7 +78,7 @@ class Load:
             except (OSError, http.client.HTTPException) as error:
                 self.failures[f"keep-alive: {error!r}"] += 1
                 connection = None
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def _late(self) -> None:
         """Connects, and sends half a second later: with TCP_DEFER_ACCEPT the handshake ends only then."""

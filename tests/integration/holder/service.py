@@ -7,6 +7,7 @@ GET / answers the version (503 when bad); GET /do/NAME misbehaves as NAME says a
 
 import array
 import os
+import select
 import signal
 import socket
 import struct
@@ -119,25 +120,34 @@ def converse(connection: socket.socket) -> None:
 
 
 def serve() -> None:
-    while not STOPPING.is_set():
+    """Accepts nothing more once it has been told to stop: who waits then is somebody else's."""
+    LISTENER.setblocking(False)
+    while True:
+        ready, _, _ = select.select([LISTENER, WAKE[0]], [], [])
+        if STOPPING.is_set():
+            return
+        if not ready:
+            continue
         try:
             connection, _ = LISTENER.accept()
         except BlockingIOError:
-            time.sleep(0.01)
             continue
         except OSError:
-            break
+            STOPPING.wait()
+            return
         connection.setblocking(True)
         threading.Thread(target=converse, args=(connection,), daemon=False).start()
 
 
 def stop(*_: object) -> None:
     """Idle keep-alive connections get a while in which the next request is answered with `Connection: close`."""
-    LINGER_UNTIL[0] = time.monotonic() + 2.0
+    LINGER_UNTIL[0] = time.monotonic() + 8.0
     STOPPING.set()
+    os.write(WAKE[1], b".")
 
 
 LINGER_UNTIL = [0.0]
+WAKE = os.pipe()
 LISTENER = listener()
 if "defer" in FLAGS:
     LISTENER.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
@@ -146,7 +156,5 @@ if "deaf" in FLAGS:
     while True:
         time.sleep(1)
 signal.signal(signal.SIGTERM, stop)
-threading.Thread(target=serve, daemon=True).start()
 print("up", VERSION, flush=True)
-while not STOPPING.wait(0.5):
-    pass
+serve()

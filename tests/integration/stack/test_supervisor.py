@@ -98,7 +98,7 @@ def test_no_replace_leaves_dead_what_died(tmp_path: Path) -> None:
     with RunningStack(tmp_path / "data", "--no-replace") as stack:
         urls = stack.until_ready()
         stack.kill("api")
-        until(lambda: "api is not started again" in stack.output, "it says so")
+        until(lambda: "not started again: --no-replace" in stack.output, "it says so")
         assert answer(urls["api"]) is None
         assert stack.stop() == 0
 

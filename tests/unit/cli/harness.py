@@ -87,7 +87,7 @@ def hotswap(
 def deployment(status: str = "Running", **more: Any) -> dict[str, Any]:
     """An answer of GET /deployments/{id}."""
     names = ("Build", "Security Scan", "Test", "Approval", "Deploy to QA", "Validation")
-    stages = [
+    stages: list[dict[str, Any]] = [
         {
             "name": name,
             "status": "Skipped" if name in ("Build", "Test", "Approval") else "Pending",

@@ -28,7 +28,7 @@ def kept(home: Path) -> SessionFile:
 
 
 def bearer(request: httpx.Request) -> str:
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return str(request.headers.get("Authorization", "")).removeprefix("Bearer ")
 
 
 def test_a_login_is_kept_in_a_file_that_only_we_may_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

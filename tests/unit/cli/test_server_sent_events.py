@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +27,7 @@ EVENTS = [
 def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
     content = STREAM.encode()
     edges = [0, *sorted(cuts), len(content)]
-    chunks = [content[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    chunks = [content[start:end] for start, end in pairwise(edges)]
     assert list(parse(lines(chunks))) == EVENTS
 
 

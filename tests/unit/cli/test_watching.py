@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -40,7 +41,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Server:
     """A deployment that succeeds once its last event has been sent, told in streams that break where they are cut."""
 
-    def __init__(self, *streams: list[dict[str, object]] | httpx.Response | Exception, ending: str = "Succeeded") -> None:
+    def __init__(self, *streams: list[dict[str, Any]] | httpx.Response | Exception, ending: str = "Succeeded") -> None:
         self.streams = list(streams)
         self.api = Api()
         self.resumed: list[str] = []

@@ -1,0 +1,111 @@
+"""Environments: policies as a whole, with ETags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from flask.testing import FlaskClient
+
+from agent import signatures
+from app.orchestrator.context import Orchestrator
+from tests.integration.api.conftest import Headers, Publisher, archive, problem_of
+
+ENVIRONMENTS = "/api/v1/environments"
+
+
+def test_the_defaults_are_those_of_the_contract(client: FlaskClient, viewer: Headers) -> None:
+    listed: Any = client.get(ENVIRONMENTS, headers=viewer).json
+    assert [(found["name"], found["order"], found["strategy"]) for found in listed] == [
+        ("Development", 1, "direct"),
+        ("QA", 2, "rolling"),
+        ("Staging", 3, "rolling"),
+        ("Production", 4, "rolling"),
+    ]
+    assert listed[1]["maxUnavailableAtStart"] == "20%" and listed[1]["nodeLostAfter"] == "2m"
+
+
+def test_a_policy_is_changed_by_who_read_it_last(
+    client: FlaskClient, admin: Headers, orchestrator: Orchestrator
+) -> None:
+    got = client.get(f"{ENVIRONMENTS}/qa", headers=admin)
+    body: Any = got.json
+    changed = {**body, "maxFailedNodes": 2, "strategy": "blueGreen", "reason": "two may fail"}
+    put = client.put(f"{ENVIRONMENTS}/QA", json=changed, headers={**admin, "If-Match": got.headers["ETag"]})
+    assert put.status_code == 200, put.text
+    after: Any = put.json
+    assert (after["maxFailedNodes"], after["strategy"], after["version"]) == (2, "blueGreen", body["version"] + 1)
+    assert after["updatedBy"] == "admin" and after["name"] == "QA"
+
+    missing = client.put(f"{ENVIRONMENTS}/QA", json=changed, headers=admin)
+    assert missing.status_code == 428
+    stale = client.put(f"{ENVIRONMENTS}/QA", json=changed, headers={**admin, "If-Match": got.headers["ETag"]})
+    assert stale.status_code == 409
+    assert problem_of(stale)["currentVersion"] == after["version"] and stale.headers["ETag"] == put.headers["ETag"]
+    for etag in ("3", '"x"', '"-1"', '"99999999999999999999"'):
+        answer = client.put(f"{ENVIRONMENTS}/QA", json=changed, headers={**admin, "If-Match": etag})
+        assert answer.status_code == 400
+        problem_of(answer)
+    with psycopg.connect(orchestrator.settings.database_url) as connection:
+        row = connection.execute("select changed_by, reason, before, after from environment_changes").fetchone()
+    assert row is not None and row[:2] == ("admin", "two may fail")
+    assert (row[2]["maxFailedNodes"], row[3]["maxFailedNodes"]) == (0, 2)
+
+
+def test_an_environment_is_made_and_removed(
+    client: FlaskClient, admin: Headers, deployer: Headers, publish: Publisher
+) -> None:
+    made = client.put(f"{ENVIRONMENTS}/Canary Lab", json={"strategy": "direct", "order": 9}, headers=admin)
+    assert made.status_code == 201 and made.headers["ETag"] == '"1"', made.text
+    assert client.get(f"{ENVIRONMENTS}/canary lab", headers=admin).json["order"] == 9  # type: ignore[index]
+    assert client.delete(f"{ENVIRONMENTS}/Canary Lab", headers=admin).status_code == 204
+    assert client.get(f"{ENVIRONMENTS}/Canary Lab", headers=admin).status_code == 404
+    publish(archive())
+    submission = {"moduleName": "payment-processor", "version": "1.0.0", "targetEnvironment": "QA"}
+    assert client.post("/api/v1/deployments", json=submission, headers=deployer).status_code == 202
+    used = client.delete(f"{ENVIRONMENTS}/QA", headers=admin)
+    assert used.status_code == 409
+    problem_of(used)
+    assert client.delete(f"{ENVIRONMENTS}/nowhere", headers=admin).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({"strategy": "hope", "maxConcurrentNodes": 0, "typo": 1}, {"strategy", "maxConcurrentNodes", "typo"}),
+        ({"order": "first", "reason": 5, "rolling": {"batch": "0%"}}, {"order", "reason", "rolling.batch"}),
+        ({"nodeLostAfter": "1s", "unavailableAfter": "10s"}, {"nodeLostAfter"}),
+        ({"name": "Production"}, {"name"}),
+        ({"canary": {"by": "a\x00"}}, {"canary.by"}),
+        ({"reason": "x" * 10_000}, {"reason"}),
+        ([], {"body"}),
+    ],
+)
+def test_bad_policies_name_every_field(client: FlaskClient, admin: Headers, body: Any, fields: set[str]) -> None:
+    answer = client.put(f"{ENVIRONMENTS}/QA", json=body, headers={**admin, "If-Match": "*"})
+    assert answer.status_code == 400
+    assert problem_of(answer)["errors"].keys() == fields
+
+
+def test_bad_names(client: FlaskClient, admin: Headers) -> None:
+    for name in ("-x", "x" * 63, "a.b", "%00", "\u00e4"):
+        answer = client.put(f"{ENVIRONMENTS}/{name}", json={}, headers=admin)
+        assert answer.status_code in (400, 404), name
+        problem_of(answer)
+
+
+def test_keys_are_trusted_by_environment(client: FlaskClient, admin: Headers, viewer: Headers) -> None:
+    key = signatures.generate().public_key()
+    pem, identity = signatures.public_pem(key).decode(), signatures.key_id(key)
+    made = client.post("/api/v1/keys", json={"publicKey": pem, "environment": "qa", "name": "team"}, headers=admin)
+    assert made.status_code == 201 and made.json["environment"] == "QA"  # type: ignore[index]
+    again = client.post("/api/v1/keys", json={"publicKey": pem, "environment": "QA"}, headers=admin)
+    assert again.status_code == 409
+    assert client.post("/api/v1/keys", json={"publicKey": pem}, headers=admin).status_code == 201
+    listed: Any = client.get("/api/v1/keys", headers=viewer).json
+    assert [(found["keyId"], found["environment"]) for found in listed][:2] == [(identity, None), (identity, "QA")]
+    bad = client.post("/api/v1/keys", json={"publicKey": "ssh-ed25519 AAAA", "environment": "Nowhere"}, headers=admin)
+    assert bad.status_code == 400 and problem_of(bad)["errors"].keys() == {"publicKey", "environment"}
+    assert client.delete(f"/api/v1/keys/{identity}", headers=admin).status_code == 204
+    assert client.delete(f"/api/v1/keys/{identity}", headers=admin).status_code == 404
