@@ -1,0 +1,65 @@
+"""One stack for all end-to-end tests of a session. Each test deploys a module of its own, so that none meets another's
+lane; what a test does to nodes and processes, it undoes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.api import Api
+from tests.e2e.probe_module import ProbeModule
+from tests.e2e.stack import Stack
+from tests.e2e.waiting import until
+
+NODES = "development=1,qa=5,staging=4"
+_numbers = itertools.count(1)
+
+ModuleMaker = Callable[..., ProbeModule]
+NameMaker = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The running stack. At the end it must stop as asked, and leave nothing."""
+    running = Stack(tmp_path_factory.mktemp("e2e"), NODES)
+    try:
+        running.start()
+        yield running
+        assert running.stop() == 0, running.said
+        until(lambda: not running.survivors(), f"all has ended: {running.survivors()}")
+    finally:
+        running.clear_away()
+
+
+@pytest.fixture
+def api(stack: Stack) -> Api:
+    """The API as a deployer."""
+    return stack.api()
+
+
+@pytest.fixture
+def new_name() -> NameMaker:
+    """Makes names of modules that nobody else has."""
+    return lambda kind: f"{kind}-{next(_numbers)}"
+
+
+@pytest.fixture
+def new_module(stack: Stack, new_name: NameMaker, tmp_path: Path) -> ModuleMaker:
+    """Makes probe modules."""
+
+    def make(**options: object) -> ProbeModule:
+        name = new_name("probe")
+        folder = tmp_path / name
+        folder.mkdir()
+        return ProbeModule(stack, name, folder, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def module(new_module: ModuleMaker) -> ProbeModule:
+    """One such module."""
+    return new_module()
