@@ -55,8 +55,8 @@ def measure(folder: Path) -> tuple[Section, MemoryUse, float]:
     answered = sum(tally.versions.values())
     section = Section(
         "(c) Swap",
-        f"{NODES * ROUNDS} swaps ({ROUNDS} rolling deployments over {NODES} nodes) of examples/web-greeter, under load from"
-        " keep-alive clients, one-shot clients and clients whose handshake ends late.",
+        f"{NODES * ROUNDS} swaps ({ROUNDS} rolling deployments over {NODES} nodes) of examples/web-greeter under"
+        " load from keep-alive clients, one-shot clients and clients whose handshake ends late.",
         (
             Figure("failed requests", f"{failed} of {answered + failed}", "0", None, "0", failed == 0),
             Figure("endpoints that moved", "some" if moved else "none", "none", None, "none", not moved),
