@@ -134,7 +134,7 @@ class Processes:
         process.watch.end()
         os.close(process.pidfd)
         # Before it is reaped: as long as its pid is taken, its session's number cannot be somebody else's.
-        left_behind = marker.descendants(process.marker.start, process.identity.pid if process.is_child else None)
+        left_behind = marker.descendants(process.marker.start, process.identity, by_session=process.is_child)
         if process.is_child:
             _, status = os.waitpid(process.identity.pid, 0)
             process.exit_code = os.waitstatus_to_exitcode(status)
@@ -154,7 +154,7 @@ class Processes:
             process.bounds.remove()
 
     def _kill_left_behind(self, process: Process, known: Sequence[ProcessIdentity]) -> None:
-        found = {*known, *marker.descendants(process.marker.start, None)}
+        found = {*known, *marker.descendants(process.marker.start, process.identity, by_session=False)}
         process.has_left_something = bool(_send_all(found, signals.SIGKILL))
         if process.has_left_something:
             self._loop.later(_LOOK_AGAIN_SECONDS, lambda: self._kill_left_behind(process, known))
@@ -164,7 +164,7 @@ class Processes:
     @staticmethod
     def _signal_descendants(process: Process, signal: signals.Signals) -> None:
         """Of one that runs."""
-        _send_all(marker.descendants(process.marker.start, process.identity.pid), signal)
+        _send_all(marker.descendants(process.marker.start, process.identity, by_session=True), signal)
 
     def signal(self, process: Process, signal: signals.Signals, *, group: bool) -> None:
         """Raises UnknownProcess when it has ended."""
