@@ -22,7 +22,7 @@ class Node:
         self.folder = folder / name
         self.data = self.folder / "data"
         self.keys = self.folder / "keys"
-        self.keys.mkdir(parents=True)
+        self.keys.mkdir(parents=True, exist_ok=True)
         self.orchestrator = orchestrator
         self.config = self.folder / "agent.toml"
         (self.folder / "ca.pem").write_bytes(ca.certificate)
