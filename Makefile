@@ -41,9 +41,11 @@ test: $(DEVELOPMENT)  ## unit, integration and end-to-end tests (TESTS=tests/uni
 
 check: $(DEVELOPMENT)  ## ruff, mypy --strict, import-linter
 	@mkdir -p $(TMPDIR)
-	@$(BIN)/ruff check $(wildcard $(PACKAGES))
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config setup.cfg
+	@failed=; \
+	$(BIN)/ruff check $(wildcard $(PACKAGES)) || failed="$$failed ruff"; \
+	$(BIN)/mypy || failed="$$failed mypy"; \
+	$(BIN)/lint-imports --config setup.cfg || failed="$$failed lint-imports"; \
+	if [ -n "$$failed" ]; then echo "not clean:$$failed" >&2; exit 1; fi
 
 coverage: $(DEVELOPMENT)  ## lines and branches reached by the tests; domain 95 %, everything 85 %
 	@mkdir -p $(TMPDIR) var/coverage
