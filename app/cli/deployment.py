@@ -218,7 +218,7 @@ def _shown(view: DeploymentView, nodes: list[NodeView], output: Output, *, every
     ]
     yield from fields(pairs)
     for waiting in view.waiting:
-        yield f"waits: {waiting.text}" + (f" (until {waiting.until})" if waiting.until else "")
+        yield f"now: {waiting}"
     yield ""
     rows = [(stage.name, output.status(stage.status), _stage_took(stage), _stage_note(stage)) for stage in view.stages]
     yield from table(("STAGE", "STATUS", "TOOK", ""), rows, output.width())

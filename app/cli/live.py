@@ -190,8 +190,7 @@ class LiveDisplay:
     def _foot(self, view: DeploymentView) -> list[RenderableType]:
         parts: list[RenderableType] = []
         for waiting in view.waiting:
-            until = f" (until {waiting.until})" if waiting.until else ""
-            parts.append(Text(f"  waits: {waiting.text}{until}", style="yellow", overflow="fold"))
+            parts.append(Text(f"  {waiting}", style="yellow", overflow="fold"))
         if self._trouble:
             short = self._trouble.partition(";")[0]
             parts.append(Text(f"  {short}; trying again", style="yellow", overflow="fold"))

@@ -39,7 +39,7 @@ def _note(row: dict[str, Any]) -> str:
     notes = []
     pending = row.get("pending")
     if pending:
-        notes.append(f"{_versions(pending)} is on its way")
+        notes.append(f"coming: {_versions(pending)}")
     drift = row.get("drift")
     if drift:
         count = len(drift) if isinstance(drift, list) else drift
