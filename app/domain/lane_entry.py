@@ -96,12 +96,10 @@ def _take(turn: Turn, offer: LaneOffered) -> None:
     turn.state = replace(turn.state, granted=True)
     by_id = {node.node_id: node for node in changing_nodes(turn.state, ready_nodes(offer.nodes))}
     planned = strategies.waves(turn.state.strategy, list(by_id), turn.state.policy)
-    for index, wave in enumerate(planned):
-        for node_id in wave:
-            turn.add_operation(new_operation(turn, by_id[node_id], index))
+    changing = [new_operation(turn, by_id[node_id], index) for index, wave in enumerate(planned) for node_id in wave]
     passed = [node for node in offer.nodes if node.node_id not in by_id]
-    for node in passed:
-        turn.add_operation(skipped_operation(turn, node, max(len(planned) - 1, 0)))
+    skipped = [skipped_operation(turn, node, max(len(planned) - 1, 0)) for node in passed]
+    turn.state = turn.state.with_operations(changing + skipped)
     turn.emit(
         "deployment.planned",
         waves=[[by_id[node_id].name for node_id in wave] for wave in planned],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.domain.deployment import DeploymentKind, DeploymentStatus, StageKind, StageStatus
 from app.domain.events import Dispatch, StageReported
 from app.domain.pipeline import Decision, decide, plan, start
@@ -47,6 +49,25 @@ def test_a_rollback_and_a_repair_skip_all_before_the_lane_and_say_why() -> None:
     ):
         planned = plan(kind, builds=True, tests=True, approvals=True)
         assert [stage.skipped for stage in planned] == [why, why, why, why, None, None]
+
+
+def test_the_lane_waits_for_the_scan_where_no_approval_is_asked_for() -> None:
+    play = Play()
+    assert [stage.kind for stage in play.state.stages if stage.claimable] == [SCAN]
+    play.run_stage(SCAN)
+    assert [stage.kind for stage in play.state.stages if stage.claimable] == [DEPLOY]
+
+
+def test_the_lane_waits_for_whatever_was_planned() -> None:
+    each: list[tuple[dict[str, Any], StageKind]] = [({"builds": True}, BUILD), ({"tests": True}, TEST)]
+    for asked, last in [*each, ({"approvals": True}, APPROVAL)]:
+        play = Play(**asked)
+        for kind in (BUILD, SCAN, TEST, APPROVAL):
+            if kind is not last and play.stage(kind).claimable:
+                play.run_stage(kind)
+        assert not play.stage(DEPLOY).claimable
+        play.run_stage(last)
+        assert play.stage(DEPLOY).claimable
 
 
 def test_a_rollback_wants_its_lane_at_once() -> None:
