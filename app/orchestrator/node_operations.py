@@ -166,7 +166,10 @@ def _final(work: ClaimedOperation, answer: OperationAnswer) -> Report:
     reason = answer.error or answer.state
     if answer.error_code:
         reason = f"{answer.error_code}: {reason}"
-    return Report(Outcome.FAILED, answer.active, reason, answer.output_tail, answer)
+    # Undone because the agent died or a higher token came: that says nothing about the release or the node.
+    undone = answer.state == "superseded" or answer.error_code == "interrupted"
+    outcome = Outcome.VOID if undone else Outcome.FAILED
+    return Report(outcome, answer.active, reason, answer.output_tail, answer)
 
 
 def _refused(work: ClaimedOperation, refusal: NodeRefused) -> Report:
