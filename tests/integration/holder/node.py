@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import sys
@@ -103,6 +104,11 @@ class Node:
             await asyncio.wait_for(self.client.wait(self.current.identity), DEADLINE)
         self.current = new
 
+    async def known(self, identity: ProcessIdentity) -> Spawned:
+        """What `spawn` answered or would have answered for a process that runs."""
+        its = next(p for p in (await self.state()).processes if p.identity == identity)
+        return Spawned(its.identity, its.port, its.forwarder, its.limits_by)
+
     async def end(self) -> None:
         await self.client.shutdown(drain_timeout=3.0)
 
@@ -123,12 +129,13 @@ def kill(identity: ProcessIdentity) -> None:
     pidfd = os.pidfd_open(identity.pid)
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.set_blocking(pidfd, True)
-        import select
-
         assert select.select([pidfd], [], [], DEADLINE)[0]
     finally:
         os.close(pidfd)
+
+
+async def gone_process(identity: ProcessIdentity) -> bool:
+    return not Path(f"/proc/{identity.pid}").exists()
 
 
 async def eventually(what: Callable[[], Awaitable[bool]], deadline: float = DEADLINE) -> None:
