@@ -70,6 +70,7 @@ BAD = {
     "exits": ("exited", "no licence found"),
     "deaf": ("not_listening", "descriptor 3"),
     "closes": ("not_listening", "descriptor 3"),
+    "shuts": ("not_listening", "shut down descriptor 3"),
 }
 
 
@@ -153,6 +154,9 @@ async def test_a_crashed_module_is_started_again_and_a_loop_is_told(tmp_path: Pa
             await ask(port, "/crash")
         assert await ask(port) == "1.0.0"  # waits in the queue of the listener
         await at.orchestrator.until(lambda: told(at)["restarts"] == 1 and told(at)["status"] == "running")
+        assert await ask(port, "/deafen") == "1.0.0"  # it throws its listener away and lives on
+        await at.orchestrator.until(lambda: told(at)["restarts"] == 2 and told(at)["status"] == "running")
+        assert await ask(port) == "1.0.0"
         for _ in range(4):
             with pytest.raises(NoAnswer):
                 await ask(port, "/crash")
