@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent.httpget import NoAnswer, get
+from agent.main import main
 from tests.integration.agent.bench import Bench, asynchronous, bench
 from tests.integration.agent.load import Load
 from tests.integration.agent.orchestrator import TENANT
@@ -123,6 +124,9 @@ async def test_preview_warm_and_retire(tmp_path: Path) -> None:
         assert await ask(port) == "1.0.0"
 
         await at.orchestrator.do("qa-1", None, 2, action="retire", module=NAME)
+        await at.orchestrator.until(lambda: told(at)["standby"] == [])
+        await at.orchestrator.do("qa-1", two, 2, action="preview")
+        os.kill(await pid_of(at, two), signal.SIGKILL)  # a preview that dies is gone, and told
         await at.orchestrator.until(lambda: told(at)["standby"] == [])
         await at.orchestrator.do("qa-1", two, 2, action="preview")
         pid = await pid_of(at, two)
@@ -288,7 +292,9 @@ async def test_stop_with_and_without_modules(tmp_path: Path) -> None:
         await at.node.stop(modules=False)
         assert await ask(port) == "1.0.0"
         await at.node.start()
-        await at.node.stop(modules=True)
+        assert await asyncio.to_thread(main, ["stop", "--config", str(at.node.config), "--modules"]) == 0
+        await at.node.died()
+        assert await asyncio.to_thread(main, ["stop", "--config", str(at.node.config)]) == 1
         with pytest.raises(NoAnswer):
             await ask(port)
         await at.node.start()  # what was active runs again, at its port

@@ -17,8 +17,8 @@ from agent.placing import apply_owner_and_mode, claim_destination, destination_o
 def config(folder: Path, **changes: bool) -> AgentConfig:
     nowhere = folder / "nowhere"
     made = AgentConfig(
-        node_id="n", hostname="n", environment="QA", data_dir=folder, listen_host="127.0.0.1", listen_port=0, advertise="127.0.0.1",
-        trusted_keys=nowhere, orchestrator_urls=(), tls=TlsFiles(nowhere, nowhere, nowhere),
+        node_id="n", hostname="n", environment="QA", data_dir=folder, listen_host="127.0.0.1", listen_port=0,
+        advertise="127.0.0.1", trusted_keys=nowhere, orchestrator_urls=(), tls=TlsFiles(nowhere, nowhere, nowhere),
     )  # fmt: skip
     return replace(made, map_destinations=changes.get("mapped", False))
 
