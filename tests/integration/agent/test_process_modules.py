@@ -71,7 +71,7 @@ BAD = {
     "exits": ("exited", "no licence found"),
     "deaf": ("not_listening", "descriptor 3"),
     "closes": ("not_listening", "descriptor 3"),
-    "shuts": ("not_listening", "shut down descriptor 3"),
+    "shuts": ("not_listening", "descriptor 3"),
 }
 
 
