@@ -157,8 +157,8 @@ _NEVER_ACCEPTED = (
     "take the socket from fd 3 (LISTEN_FDS), or use handover: port"
 )
 _CLOSED_IT = (
-    "it does not listen on the inherited socket: it closed or shut down descriptor 3; take the socket from there (LISTEN_FDS), "
-    "or use handover: port"
+    "it does not listen on the inherited socket: it closed or shut down descriptor 3; "
+    "take the socket from there (LISTEN_FDS), or use handover: port"
 )
 
 
