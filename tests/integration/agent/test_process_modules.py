@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent.httpget import NoAnswer, get
+from agent.main import main
 from tests.integration.agent.bench import Bench, asynchronous, bench
 from tests.integration.agent.load import Load
 from tests.integration.agent.orchestrator import TENANT
@@ -70,6 +71,7 @@ BAD = {
     "exits": ("exited", "no licence found"),
     "deaf": ("not_listening", "descriptor 3"),
     "closes": ("not_listening", "descriptor 3"),
+    "shuts": ("not_listening", "descriptor 3"),
 }
 
 
@@ -124,6 +126,9 @@ async def test_preview_warm_and_retire(tmp_path: Path) -> None:
         await at.orchestrator.do("qa-1", None, 2, action="retire", module=NAME)
         await at.orchestrator.until(lambda: told(at)["standby"] == [])
         await at.orchestrator.do("qa-1", two, 2, action="preview")
+        os.kill(await pid_of(at, two), signal.SIGKILL)  # a preview that dies is gone, and told
+        await at.orchestrator.until(lambda: told(at)["standby"] == [])
+        await at.orchestrator.do("qa-1", two, 2, action="preview")
         pid = await pid_of(at, two)
         switched = await at.orchestrator.do("qa-1", two, 2, keepWarm=600)
         assert switched["state"] == "succeeded"
@@ -153,6 +158,9 @@ async def test_a_crashed_module_is_started_again_and_a_loop_is_told(tmp_path: Pa
             await ask(port, "/crash")
         assert await ask(port) == "1.0.0"  # waits in the queue of the listener
         await at.orchestrator.until(lambda: told(at)["restarts"] == 1 and told(at)["status"] == "running")
+        assert await ask(port, "/deafen") == "1.0.0"  # it throws its listener away and lives on
+        await at.orchestrator.until(lambda: told(at)["restarts"] == 2 and told(at)["status"] == "running")
+        assert await ask(port) == "1.0.0"
         for _ in range(4):
             with pytest.raises(NoAnswer):
                 await ask(port, "/crash")
@@ -284,7 +292,9 @@ async def test_stop_with_and_without_modules(tmp_path: Path) -> None:
         await at.node.stop(modules=False)
         assert await ask(port) == "1.0.0"
         await at.node.start()
-        await at.node.stop(modules=True)
+        assert await asyncio.to_thread(main, ["stop", "--config", str(at.node.config), "--modules"]) == 0
+        await at.node.died()
+        assert await asyncio.to_thread(main, ["stop", "--config", str(at.node.config)]) == 1
         with pytest.raises(NoAnswer):
             await ask(port)
         await at.node.start()  # what was active runs again, at its port
