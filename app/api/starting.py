@@ -16,9 +16,9 @@ import sqlalchemy.exc
 import structlog
 from flask import Flask
 
-from app.api.observation import configure_logging
 from app.domain.errors import Unavailable
 from app.infrastructure.db.engine import Database
+from app.infrastructure.logs import configure_logging
 from app.infrastructure.outbox import Publisher
 from app.infrastructure.presence import Presence
 from app.orchestrator.bootstrap import bootstrap, prepare_folders, trusted_keys
