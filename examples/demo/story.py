@@ -19,7 +19,7 @@ _BATCHES = [2, 2, 1]  # 25 % of 5 nodes, rounded up
 _WARM_UP = 250  # answers before and after a deployment, so that both sides of it are in the figures
 _PATIENCE = 60.0  # seconds
 _QUIET = 2.0
-_DEPLOY_LIMIT = "120s"
+_DEPLOY_LIMIT = "2m"
 
 
 class Story:
@@ -55,7 +55,7 @@ class Story:
         self._publish("1.0.0")
         answering = 0
         for environment in ("Development", "QA"):
-            self._hotswap.show(*_deploy("1.0.0", environment), "--wait", telling=[f" in {environment}: "])
+            self._hotswap.show(*_deploy("1.0.0", environment, "--wait"), telling=[f" in {environment}: "])
             answering += fleet_of(self._hotswap, environment).answering("1.0.0")
         self._findings.equal("1.0.0: nodes that answer with it", sum(NODES.values()), answering)
 
@@ -78,7 +78,7 @@ class Story:
         )
         self._publish("1.1.0")
         telling = ["planned:", ": 1.1.0 succeeded", " in QA: "]
-        self._hotswap.show(*_deploy("1.1.0", "QA"), "--watch", telling=telling)
+        self._hotswap.show(*_deploy("1.1.0", "QA", "--watch"), telling=telling)
         if not load.wait_for_silence_of("1.0.0", _QUIET, _PATIENCE):
             self._narrator.alarm(f"1.0.0 still answers {_PATIENCE:.0f} s later.")
         self._wait_for_answers(load)
@@ -103,7 +103,7 @@ class Story:
         )
         self._publish("1.2.0", NEVER_HEALTHY)
         telling = ["planned:", "deployment rolling back", " in QA: "]
-        self._hotswap.show(*_deploy("1.2.0", "QA"), "--watch", telling=telling, expected=1)
+        self._hotswap.show(*_deploy("1.2.0", "QA", "--watch"), telling=telling, expected=1)
         self._wait_for_answers(load)
         tally = load.cut()
         self._tell(tally)
@@ -148,8 +148,8 @@ class Story:
         return shown
 
 
-def _deploy(version: str, environment: str) -> tuple[str, ...]:
-    return ("deploy", MODULE, version, "--to", environment)
+def _deploy(version: str, environment: str, how: str) -> tuple[str, ...]:
+    return ("deploy", MODULE, version, "--to", environment, how, "--timeout", _DEPLOY_LIMIT)
 
 
 def _batches(shown: dict[str, Any]) -> list[int]:
