@@ -34,7 +34,7 @@ class Hotswap:
         self._narrator = narrator
 
     def show(self, *arguments: str, telling: Sequence[str] = (), expected: int = 0, stdin: str = "") -> Said:
-        """Run a command and show it, and of its output the lines that contain one of `telling`, as they come, each once.
+        """Run a command and show it, and of its output, as it comes, each line that contains one of `telling` once.
 
         Raises DemoFailed when it ends with another exit code than `expected`.
         """
