@@ -27,9 +27,9 @@ $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
 	@.ci/make-venv requirements.txt requirements-dev.txt
 	@touch $@
 
-demo: $(RUNTIME)  ## the whole story on this machine; KEEP=1 leaves the stack up
+demo: $(RUNTIME)  ## the whole story on this machine; KEEP=1 leaves the stack up, STOP=1 stops that one
 	@mkdir -p $(TMPDIR)
-	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep) $(if $(STOP),--stop)
 
 up: $(RUNTIME)  ## the stack in the foreground (PORT=8000, NODES=qa=5,...); Ctrl-C stops it
 	@mkdir -p $(TMPDIR)
@@ -41,9 +41,11 @@ test: $(DEVELOPMENT)  ## unit, integration and end-to-end tests (TESTS=tests/uni
 
 check: $(DEVELOPMENT)  ## ruff, mypy --strict, import-linter
 	@mkdir -p $(TMPDIR)
-	@$(BIN)/ruff check $(wildcard $(PACKAGES))
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config setup.cfg
+	@failed=; \
+	$(BIN)/ruff check $(wildcard $(PACKAGES)) || failed="$$failed ruff"; \
+	$(BIN)/mypy || failed="$$failed mypy"; \
+	$(BIN)/lint-imports --config setup.cfg || failed="$$failed lint-imports"; \
+	if [ -n "$$failed" ]; then echo "not clean:$$failed" >&2; exit 1; fi
 
 coverage: $(DEVELOPMENT)  ## lines and branches reached by the tests; domain 95 %, everything 85 %
 	@mkdir -p $(TMPDIR) var/coverage

@@ -11,7 +11,8 @@ from agent.httpget import NoAnswer, Reply, get
 from agent.protocol import ModuleKey
 from agent.supervisor import Supervisor, Watch
 
-INTERVAL = 5.0
+INTERVAL = 5.0  # seconds between two looks at a module
+TICK = 1.0  # the second look is this soon, so that a fresh release soon has rates
 TIMEOUT = 2.0
 
 
@@ -37,9 +38,16 @@ class ModuleMetrics:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(TICK)
             for watch in self._supervisor.all_watches():
-                await self._look(watch)
+                if self._due(watch):
+                    await self._look(watch)
+
+    def _due(self, watch: Watch) -> bool:
+        look = self._looks.get(watch.record.key)
+        if look is None or look.rates is None or look.digest != watch.record.release.digest:
+            return True
+        return time.monotonic() - look.totals.at >= INTERVAL
 
     async def _look(self, watch: Watch) -> None:
         reply = await scrape(watch)

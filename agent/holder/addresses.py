@@ -17,6 +17,7 @@ from agent.holder.protocol import (
     UnknownKey,
 )
 from agent.holder.reception import Reception
+from agent.holder.report import report
 
 _GUARD_SECONDS = 0.25  # how often the program is attached again while a candidate could have changed it
 _LOOKS_BETWEEN_ALL = 8  # every so many of these for addresses without a candidate
@@ -85,7 +86,8 @@ class Addresses:
     def prove(self, listeners: Listeners) -> Proof:
         proof = listeners.prove(served=self._phase(listeners.key, listeners.active) is SidePhase.OCCUPIED)
         if proof.repaired:
-            print(f"{listeners.key}: {proof.detail}", flush=True)
+            report(f"{listeners.key}: {proof.detail}")
+            self.changed(listeners)
             self._announce(ListenerRepaired(listeners.key, None, None, False, proof.detail))
         return proof
 
@@ -109,5 +111,8 @@ class Addresses:
         self._looks += 1
         everything = self._looks % _LOOKS_BETWEEN_ALL == 0
         for listeners in self.all():
+            if not listeners.is_complete:
+                listeners.complete()
+                self.changed(listeners)
             if everything or self._phase(listeners.key, listeners.active.other) is SidePhase.OCCUPIED:
                 listeners.attach()

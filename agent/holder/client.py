@@ -7,13 +7,12 @@ import asyncio
 import contextlib
 import os
 import signal as signals
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from agent.holder import events, wire
 from agent.holder import identity as identities
-from agent.holder import wire
 from agent.holder.link import Link
 from agent.holder.protocol import (
     DEFAULT_QUIET_SECONDS,
@@ -25,7 +24,6 @@ from agent.holder.protocol import (
     HolderStopped,
     KeyState,
     LimitsBy,
-    ListenerRepaired,
     ProbeSource,
     ProcessExited,
     ProcessIdentity,
@@ -37,8 +35,9 @@ from agent.holder.protocol import (
     UnknownKey,
     UnknownProcess,
 )
+from agent.holder.starter import HolderStarter as HolderStarter
+from agent.holder.starter import start_holder
 
-HolderStarter = Callable[[Path], Awaitable[None]]
 _ONCE = ("spawn", "signal", "shutdown")
 _RETRY_SECONDS = 0.05
 _START_AGAIN_SECONDS = 2.0
@@ -309,7 +308,7 @@ class HolderClient:
             _, old = self._listeners.pop(message["released"], ({}, []))
             wire.close_all(old)
         elif "event" in message:
-            event = _event(message)
+            event = events.from_wire(message)
             if event is not None:
                 self._deliver(event)
 
@@ -333,17 +332,6 @@ class HolderClient:
                     future.set_exception(HolderStopped("the client is closed"))
 
 
-def _event(message: dict[str, Any]) -> Event | None:
-    """None for a kind that this release does not know."""
-    who = ProcessIdentity.parse(message["identity"]) if message.get("identity") else None
-    if message["event"] == "ProcessExited" and who is not None:
-        return ProcessExited(who, message["exit_code"], message["retired"])
-    if message["event"] == "ListenerRepaired":
-        side = Side(message["side"]) if message["side"] else None
-        return ListenerRepaired(message["key"], side, who, message["lost_listener"], message["reason"])
-    return None
-
-
 async def _readable(fd: int) -> None:
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
@@ -352,17 +340,3 @@ async def _readable(fd: int) -> None:
         await ready.wait()
     finally:
         loop.remove_reader(fd)
-
-
-async def start_holder(folder: Path) -> None:
-    """`python -m agent.holder --folder F`, detached: it is nobody's child here. Raises HolderLost."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-S", "-m", "agent.holder", "--folder", str(folder), "--detach",
-        env={"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    said = await process.stderr.read(4096)
-    if await process.wait():
-        raise HolderLost(f"the holder does not start: {said.decode(errors='replace').strip()}")

@@ -12,7 +12,6 @@ from agent.holder.addresses import Addresses
 from agent.holder.forwarders import Forwarder, Forwarders
 from agent.holder.listeners import Listeners
 from agent.holder.loop import Loop
-from agent.holder.portqueue import waiting_on_port
 from agent.holder.processes import Process, Processes
 from agent.holder.protocol import (
     AddressUnavailable,
@@ -32,8 +31,10 @@ from agent.holder.protocol import (
     StartFailed,
 )
 from agent.holder.reception import queue_of
+from agent.holder.report import report
 from agent.holder.retirement import Retirements
 from agent.holder.snapshot import Snapshot
+from agent.holder.sockdiag import waiting_on_port
 from agent.holder.starts import Starts
 
 _LOG_SECONDS = 1.0
@@ -65,7 +66,7 @@ class Holder:
             try:
                 rebuilt.append(recovery.rebuild(its))
             except (AddressUnavailable, OSError) as error:
-                print(f"cannot take over {its.key}: {error}", flush=True)
+                report(f"cannot take over {its.key}: {error}")
         adopted = [process for who, its in found if (process := self._processes.adopt(who, its)) is not None]
         for listeners in rebuilt:
             self.addresses.take_over(listeners)

@@ -1,11 +1,16 @@
 """The listeners of one address: both sides, the guard behind them, and those that served before.
 
 Members of the group are numbered (`marks`). Beside the two sides there is always a **guard**, which the program never
-selects and no process ever gets: joined last, it takes the index of a side whose process calls shutdown(2), so that its
-users come to the holder and not to the other side's candidate. A start on the idle side gets a listener that no user
-can be waiting on: the guard, and a new guard joins. The one used before stays in the group as **retired**, because a
-handshake begun there may end much later; the holder answers on it. After RETENTION it is as good as new. None is ever
-closed, for that would shift indexes and reset handshakes; their number is bounded by reusing the oldest.
+selects and no process has: joined last, it takes the index of a side whose process calls shutdown(2), so that its users
+come to the holder and not to the other side's candidate.
+
+The sides are the first two members. That matters when agent and holder both die: every listener that no process holds
+is closed then, and of a group of which only two are left the program still finds the active one by index 0 or 1, while
+an index beyond would send users to both. Only where a handshake that was open when users were led away is still open
+at the next start there (it would end at a candidate that may be bad), or something the last process left behind still
+holds the listener, the start gets another one: the guard, and a new guard joins. The other one stays in the group as
+**retired**, and the holder answers on it. After RETENTION it is as good as new. None is ever closed, for that would
+shift indexes and reset handshakes; their number is bounded by reusing the oldest.
 """
 
 from __future__ import annotations
@@ -15,12 +20,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.holder import marks, sockets, steering
+from agent.holder import marks, sockdiag, sockets, steering
 from agent.holder.protocol import Address, AddressUnavailable, ProbeSource, Proof, Side
 from agent.holder.steering import Order, PortRoute
 
 RETENTION = 70.0  # seconds; a handshake's SYN-ACK is repeated for 63 s (net.ipv4.tcp_synack_retries = 5)
 MOST_MEMBERS = 24
+_FIRST = 2
+_STRANGERS = 3  # members of the group that are not ours and that we could still cope with
+_NOBODY = -1
 _ATTEMPTS = 3
 
 
@@ -31,6 +39,7 @@ class Member:
     number: int
     sock: socket.socket | None
     used_until: float | None = None  # monotonic; None: never reachable for users, never given to a process
+    pending: frozenset[bytes] = frozenset()  # peers whose handshake was open when users were led away from it
 
 
 class Listeners:
@@ -72,10 +81,18 @@ class Listeners:
         for side in Side:
             if side not in self.sides:
                 self.sides[side] = self._join().number
-        last = self.order.members[-1]
-        if self.guard not in self.members or last != self.guard:
+        if not self._is_guarded:
             self.guard = self._join().number
         self.attach()
+
+    @property
+    def _is_guarded(self) -> bool:
+        return self.guard in self.members and self.order.members[-1] == self.guard
+
+    @property
+    def is_complete(self) -> bool:
+        """False after a listener was lost and no descriptor was left to replace it."""
+        return len(self.sides) == len(Side) and self._is_guarded
 
     def readopt(self) -> None:
         """After sides, members and the likely order have been set from what is left of an earlier holder: finds the
@@ -85,9 +102,12 @@ class Listeners:
         if any(member.sock is not None for member in self.members.values()):
             self.discover()
             self.complete()
-            return
-        self.complete()
-        self.discover()
+        else:
+            self.complete()
+            self.discover()
+        pending = sockdiag.half_open(self.address.port)  # with whom cannot be known any more
+        for member in self.members.values():
+            member.pending = pending
 
     def _join(self) -> Member:
         number = next(n for n in range(marks.COUNT) if n not in self.members)
@@ -154,8 +174,14 @@ class Listeners:
         """Users go to `side` from the next SYN on."""
         if side is not self.active:
             self.active = side
-            self.member(side.other).used_until = time.monotonic()
-        self.attach()
+            self.attach()
+            self._led_away(self.member(side.other))
+        else:
+            self.attach()
+
+    def _led_away(self, member: Member) -> None:
+        member.used_until = time.monotonic()
+        member.pending = sockdiag.half_open(self.address.port)
 
     def ask_probe_path(self) -> int | None:
         source = (self._route.host, self._route.ports[1]) if self._route else (steering.PROBE_HOST, 0)
@@ -179,36 +205,53 @@ class Listeners:
             self.attach()
             if self.ask_probe_path() != right_idle or (served and self.ask_user_path() != right_active):
                 self.discover()
+                self.complete()
         return Proof(False, True, repaired + "; still wrong")
 
     def discover(self) -> None:
         """Finds the real order: sends the probe path to one index after the other and asks who answers there. Users
-        stay where they are believed to be. An index beyond the group answers by hash, so two answers have to agree."""
+        stay where they are believed to be. Drops members that only a process held and that are gone with it."""
         active = self._index(self.active)
-        found: list[int] = []
-        for index in range(len(self.members) + 3):
+        found: list[int | None] = []
+        for index in range(len(self.members) + _STRANGERS):
             self._attach(active, index)
             first, second = self.ask_probe_path(), self.ask_probe_path()
-            number = first if first == second else None
-            found.append(number if number is not None and number not in found else -1 - index)
+            # Beyond the group the hash decides: answers differ, or name one that has been found.
+            found.append(None if first is None else first if first == second and first not in found else _NOBODY)
             if set(self.members) <= set(found):
                 break
-        missing = [number for number in self.members if number not in found]
-        self.order = Order([*found, *missing] if missing else found)
+        self._take_order(found)
         self.attach()
+
+    def _take_order(self, found: list[int | None]) -> None:
+        """None: no answer at that index, so one whose accept queue is full."""
+        missing = [number for number in self.order.members if number in self.members and number not in found]
+        silent = iter([number for number in missing if self.members[number].sock is not None])
+        order = [next(silent, _NOBODY) if number is None else number for number in found]
+        while order and order[-1] == _NOBODY:
+            order.pop()
+        self.order = Order([*order, *silent])
+        for number in missing:
+            if number not in self.order.members:
+                side = self.side_of(number)
+                del self.members[number]
+                if side is not None:
+                    del self.sides[side]
 
     # --- changes of members
 
-    def fresh(self, side: Side) -> Member:
-        """Gives the idle `side` a listener without a past and returns it, restored and steered to. Raises
-        AddressUnavailable (out of descriptors), and then nothing has changed."""
+    def for_start(self, side: Side, *, shared: bool) -> Member:
+        """Gives the idle `side` a listener on which no user can turn up and returns it, restored and steered to.
+        `shared`: somebody else may still accept on the one it has. Raises AddressUnavailable (out of descriptors), and
+        then nothing has changed."""
+        self.complete()
         now = time.monotonic()
-        member = self._spare(now)
+        member = self._clean_first(side, shared) or self._spare(now)
         if member is None:
             new_guard = self._join()
             member, self.guard = self.members[self.guard], new_guard.number
         old = self.member(side)
-        if old.used_until is not None:
+        if old.used_until is not None and old is not member:
             old.used_until = now
         self.sides[side] = member.number
         member.used_until = now
@@ -216,6 +259,20 @@ class Listeners:
         sockets.restore(member.sock, member.number)
         self.attach()
         return member
+
+    def _clean_first(self, side: Side, shared: bool) -> Member | None:
+        """The one of the first two members that the active side does not have, if nobody can come there any more."""
+        for number in self.order.members[:_FIRST]:
+            member = self.members.get(number)
+            if member is None or member.sock is None or number in (self.guard, self.sides[side.other]):
+                continue
+            if shared and number == self.sides[side]:
+                continue
+            if member.pending:
+                member.pending &= sockdiag.half_open(self.address.port)
+            if not member.pending and sockets.accept_queue(member.sock) == 0:
+                return member
+        return None
 
     def _spare(self, now: float) -> Member | None:
         """The longest unused of the retired ones, if it is old enough or we have too many."""
@@ -233,14 +290,14 @@ class Listeners:
         """A member has left the group: its process has shut it down. The guard has its index now and becomes the side's
         listener, with the users that came meanwhile. Returns the side. Raises AddressUnavailable."""
         member = self.members.pop(number)
+        if member.sock is not None:
+            member.sock.close()
         self.order.leave(number)
         side = self.side_of(number)
         if side is not None:
-            self.sides[side] = self.guard
-            self.members[self.guard].used_until = time.monotonic()
-        if member.sock is not None:
-            member.sock.close()
-        if side is not None or number == self.guard or self.order.members[-1] != self.guard:
-            self.guard = self._join().number
-        self.attach()
+            del self.sides[side]
+            if self.guard in self.members:
+                self.sides[side], self.guard = self.guard, -1
+                self.member(side).used_until = time.monotonic()
+        self.complete()
         return side

@@ -13,12 +13,12 @@ from pathlib import Path
 from agent.holder import identity, shim, wire
 from agent.holder.loop import Loop
 from agent.holder.protocol import LOCK_NAME, SOCKET_NAME
+from agent.holder.report import report
 from agent.holder.server import Server
 
 LOG_NAME = "holder.log"
 _BACKLOG = 16
 _LOG_BYTES = 1024 * 1024
-_WAIT = "another holder serves this folder"
 
 
 def run(folder: Path) -> int:
@@ -33,7 +33,7 @@ def run(folder: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(_WAIT, flush=True)
+        report("another holder serves this folder")
         return 0
     identity.name_this_process(f"hotswap-holder --folder {folder}")
     open_files = _raise_file_limit()

@@ -70,7 +70,7 @@ class Marker:
                 tuple(Path(path) for path in folders), port,
                 ProcessIdentity.parse(forwarder) if forwarder else None,
             )  # fmt: skip
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"no marker: {error}") from error
 
 
@@ -93,19 +93,15 @@ def find(folder: str) -> Iterator[tuple[ProcessIdentity, Marker]]:
             yield who, marker
 
 
-def descendants(start: str, leader: int | None) -> Sequence[ProcessIdentity]:
-    """What belongs to a start besides its leader: by marker, or by session (an exec may have dropped the marker).
-
-    `leader` is None when its pid may have been given to somebody else; then the marker alone counts.
-    """
+def descendants(start: str, leader: ProcessIdentity, *, by_session: bool) -> Sequence[ProcessIdentity]:
+    """What belongs to a start besides its leader: by marker, or `by_session` (an exec may have dropped the marker),
+    which must not be asked for when the leader's pid may have been given to somebody else."""
     found = []
     for pid in identity.all_pids():
-        if pid == leader:
-            continue
         who = identity.identity_of(pid)
-        if who is None:
+        if who is None or who == leader or who.start_time < leader.start_time:
             continue
         marker = _of(pid)
-        if marker.start == start if marker else leader is not None and identity.session_of(pid) == leader:
+        if marker.start == start if marker else by_session and identity.session_of(pid) == leader.pid:
             found.append(who)
     return found

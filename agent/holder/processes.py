@@ -24,6 +24,7 @@ from agent.holder.protocol import (
 )
 
 _MOST_ENDED = 64
+_LOOK_AGAIN_SECONDS = 1.0
 _LEFT_BEHIND_SECONDS = 10.0  # for what a process leaves behind when it ends by itself, between SIGTERM and SIGKILL
 
 
@@ -42,6 +43,7 @@ class Process:
     forwarder: ProcessIdentity | None = None
     quieting: bool = False  # retired, SIGTERM not yet sent
     stopping: bool = False  # SIGTERM sent, or about to be
+    has_left_something: bool = False  # it has ended, and what it started has not
     grace: float = _LEFT_BEHIND_SECONDS
     kill_timer: Timer | None = field(default=None, repr=False)
 
@@ -132,7 +134,7 @@ class Processes:
         process.watch.end()
         os.close(process.pidfd)
         # Before it is reaped: as long as its pid is taken, its session's number cannot be somebody else's.
-        left_behind = marker.descendants(process.marker.start, process.identity.pid if process.is_child else None)
+        left_behind = marker.descendants(process.marker.start, process.identity, by_session=process.is_child)
         if process.is_child:
             _, status = os.waitpid(process.identity.pid, 0)
             process.exit_code = os.waitstatus_to_exitcode(status)
@@ -145,22 +147,24 @@ class Processes:
 
     def _end_left_behind(self, process: Process, left_behind: Sequence[ProcessIdentity]) -> None:
         """What it leaves behind may still hold its listener and its memory."""
-        if _send_all(left_behind, signals.SIGTERM):
+        process.has_left_something = bool(_send_all(left_behind, signals.SIGTERM))
+        if process.has_left_something:
             self._loop.later(process.grace, lambda: self._kill_left_behind(process, left_behind))
         else:
             process.bounds.remove()
 
     def _kill_left_behind(self, process: Process, known: Sequence[ProcessIdentity]) -> None:
-        found = {*known, *marker.descendants(process.marker.start, None)}
-        if _send_all(found, signals.SIGKILL):
-            self._loop.later(1.0, lambda: self._kill_left_behind(process, known))
+        found = {*known, *marker.descendants(process.marker.start, process.identity, by_session=False)}
+        process.has_left_something = bool(_send_all(found, signals.SIGKILL))
+        if process.has_left_something:
+            self._loop.later(_LOOK_AGAIN_SECONDS, lambda: self._kill_left_behind(process, known))
         else:
             process.bounds.remove()
 
     @staticmethod
     def _signal_descendants(process: Process, signal: signals.Signals) -> None:
         """Of one that runs."""
-        _send_all(marker.descendants(process.marker.start, process.identity.pid), signal)
+        _send_all(marker.descendants(process.marker.start, process.identity, by_session=True), signal)
 
     def signal(self, process: Process, signal: signals.Signals, *, group: bool) -> None:
         """Raises UnknownProcess when it has ended."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
-from agent.holder import snapshot, wire
+from agent.holder import events, snapshot, wire
 from agent.holder.holder import Holder
 from agent.holder.listeners import Listeners
 from agent.holder.loop import Loop, Watch
@@ -135,7 +135,7 @@ class Server:
                 self._share_with(connection, listeners)
 
     def _announce(self, event: Event) -> None:
-        message = {"event": type(event).__name__, **event_to_wire(event)}
+        message = events.to_wire(event)
         for connection in self._connections:
             connection.send(message)
 
@@ -216,14 +216,6 @@ def _spawned(result: Spawned | StartFailed) -> Any:
         "identity": str(result.identity), "port": result.port,
         "forwarder": str(result.forwarder) if result.forwarder else None, "limitsBy": result.limits_by,
     }  # fmt: skip
-
-
-def event_to_wire(event: Event) -> dict[str, Any]:
-    fields = {}
-    for name in event.__dataclass_fields__:
-        value = getattr(event, name)
-        fields[name] = str(value) if isinstance(value, ProcessIdentity) else value
-    return fields
 
 
 def _state(holder: Holder, _: Mapping[str, Any]) -> Any:

@@ -93,11 +93,11 @@ class Starts:
                 raise SideBusy(f"a process still runs on side {spec.side} of {key}")
         return places
 
-    @staticmethod
-    def _listener(listeners: Listeners, side: Side) -> socket:
-        """One without a past on the idle side; on the active one that on which the users wait."""
+    def _listener(self, listeners: Listeners, side: Side) -> socket:
+        """On the idle side one on which no user can turn up; on the active one that on which the users wait."""
         if side is not listeners.active:
-            member = listeners.fresh(side)
+            before = self._processes.on(listeners.key, side)
+            member = listeners.for_start(side, shared=before is not None and before.has_left_something)
         else:
             member = listeners.member(side)
             if member.sock is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
 
 import structlog
@@ -11,7 +9,6 @@ from flask import Flask, Response, g, request
 from prometheus_client import Histogram
 
 from app.api.tracing import HEADER, trace_id
-from config.settings import Settings
 
 _DURATION = Histogram(
     "hotswap_http_request_duration_seconds",
@@ -23,25 +20,6 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 # A client that stops sending or reading in the middle must not keep a thread.
 _SOCKET_TIMEOUT = 30.0
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("hotswap.api")
-
-
-def configure_logging(settings: Settings) -> None:
-    """structlog to stderr, one JSON object (or a line for people) each, with what is bound to the context."""
-    rendering: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.format_exc_info,
-            rendering,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 def register(app: Flask, *, quiet: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ _STATUS: dict[type[errors.HotSwapError], HTTPStatus] = {
 }
 _DATABASE_AWAY = "The database does not answer; nothing was changed that this answer does not tell. Try again."
 _DATABASE_RETRY = 2
+_DISK_RETRY = 30
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("hotswap.api")
 
 
@@ -78,6 +80,7 @@ def register(app: Flask) -> None:
     ):
         app.register_error_handler(away, _database_away)
     app.register_error_handler(sqlalchemy.exc.DBAPIError, _database_error)
+    app.register_error_handler(OSError, _system_error)
     app.register_error_handler(Exception, _defect)
 
 
@@ -117,6 +120,16 @@ def _database_error(error: sqlalchemy.exc.DBAPIError) -> Response:
     cut = isinstance(error.orig, psycopg.errors.QueryCanceled | psycopg.errors.SerializationFailure)
     if error.connection_invalidated or cut:
         return _database_away(error)
+    return _defect(error)
+
+
+def _system_error(error: OSError) -> Response:
+    """A disk that is full is nobody's mistake; a client that went silent in the middle of its body is its own."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        detail = f"The server's disk cannot be written: {error.strerror}."
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(_DISK_RETRY)})
+    if isinstance(error, TimeoutError | ConnectionError):
+        return problem(HTTPStatus.REQUEST_TIMEOUT, "The request's body did not arrive.")
     return _defect(error)
 
 

@@ -16,10 +16,11 @@ import sqlalchemy.exc
 import structlog
 from flask import Flask
 
-from app.api.observation import configure_logging
 from app.domain.errors import Unavailable
 from app.infrastructure.db.engine import Database
+from app.infrastructure.logs import configure_logging
 from app.infrastructure.outbox import Publisher
+from app.infrastructure.presence import Presence
 from app.orchestrator.bootstrap import bootstrap, prepare_folders, trusted_keys
 from app.orchestrator.context import Orchestrator
 from config.settings import EXIT_CODE, SettingsError, settings_or_exit
@@ -28,8 +29,11 @@ _RETRY_SECONDS = 1.0
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("hotswap.api")
 
 
-def started(create: Callable[[Orchestrator], Flask], publisher: Publisher) -> Flask:
-    """The application that `create` makes, over settings from the environment."""
+def started(create: Callable[[Orchestrator], Flask], publisher: Publisher, *, role: str | None = None) -> Flask:
+    """The application that `create` makes, over settings from the environment.
+
+    With a `role`, each process of the server shows its presence under it from its first request on.
+    """
     settings = settings_or_exit()
     configure_logging(settings)
     try:
@@ -40,15 +44,16 @@ def started(create: Callable[[Orchestrator], Flask], publisher: Publisher) -> Fl
         raise SystemExit(EXIT_CODE) from None
     orchestrator = Orchestrator(Database(settings, application="hotswap api"), settings, publisher)
     app = create(orchestrator)
-    app.before_request_funcs.setdefault(None, []).insert(0, Preparation(orchestrator).ensure)
+    app.before_request_funcs.setdefault(None, []).insert(0, Preparation(orchestrator, role).ensure)
     return app
 
 
 class Preparation:
     """Runs the bootstrap once in this process, when the database answers."""
 
-    def __init__(self, orchestrator: Orchestrator) -> None:
+    def __init__(self, orchestrator: Orchestrator, role: str | None = None) -> None:
         self._orchestrator = orchestrator
+        self._role = role
         self._done = False
         self._next_try = 0.0
         self._lock = threading.Lock()
@@ -65,6 +70,8 @@ class Preparation:
             return
         try:
             bootstrap(self._orchestrator)
+            if self._role:
+                Presence(self._orchestrator.settings, self._orchestrator.new_id(), self._role).start(timeout=None)
             self._done = True
         except sqlalchemy.exc.SQLAlchemyError as error:
             self._next_try = time.monotonic() + _RETRY_SECONDS

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]  # typer re-exports it so
 
-PROGRAM = "hotswap"
+from app.cli.program import COMPLETE_VARIABLE, PROGRAM
 
 
 class Shell(StrEnum):
@@ -24,4 +24,4 @@ def completion(shell: Annotated[Shell, typer.Argument()]) -> None:
     zsh: the same with zsh to ~/.zshrc, after compinit.
     fish: hotswap completion fish > ~/.config/fish/completions/hotswap.fish
     """
-    print(get_completion_script(prog_name=PROGRAM, complete_var="_HOTSWAP_COMPLETE", shell=shell.value))
+    print(get_completion_script(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, shell=shell.value))

@@ -17,7 +17,7 @@ from app.cli.durations import clock, wire_seconds
 from app.cli.following import CancelFlag, Follow, TimeoutOption, WaitFlag, WatchFlag, follow, follow_options
 from app.cli.invocation import invocation
 from app.cli.lazy import application
-from app.cli.output import Output, fields, one_line, table
+from app.cli.output import Output, fields, one_line, table, when
 from app.cli.reporting import failures, tail, verdict
 
 app = application(help="Deployments: look at them, and steer those under way.")
@@ -46,7 +46,7 @@ def list_deployments(
             each.get("moduleName"),
             each.get("version"),
             each.get("targetEnvironment"),
-            each.get("startTime"),
+            when(each.get("startTime")),
             _took(each.get("duration")),
         )
         for each in found
@@ -209,8 +209,8 @@ def _shown(view: DeploymentView, nodes: list[NodeView], output: Output, *, every
         ("id", view.id),
         ("requested by", view.requested_by),
         ("description", view.raw.get("description")),
-        ("started", view.raw.get("startTime")),
-        ("ended", view.raw.get("endTime")),
+        ("started", when(view.raw.get("startTime"))),
+        ("ended", when(view.raw["endTime"]) if view.raw.get("endTime") else None),
         ("retry of", view.retry_of),
         ("rollback of", view.rollback_of),
         ("superseded by", view.superseded_by),
@@ -218,7 +218,7 @@ def _shown(view: DeploymentView, nodes: list[NodeView], output: Output, *, every
     ]
     yield from fields(pairs)
     for waiting in view.waiting:
-        yield f"waits: {waiting.text}" + (f" (until {waiting.until})" if waiting.until else "")
+        yield f"now: {waiting}"
     yield ""
     rows = [(stage.name, output.status(stage.status), _stage_took(stage), _stage_note(stage)) for stage in view.stages]
     yield from table(("STAGE", "STATUS", "TOOK", ""), rows, output.width())

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.cli.durations import wire_seconds
 from app.cli.exit_codes import ExitCode
-from app.cli.output import one_line
+from app.cli.output import one_line, when
 
 TERMINAL = frozenset({"Succeeded", "Failed", "RolledBack", "Rejected", "Expired", "Cancelled", "Superseded"})
 WAITING_FOR_A_PERSON = frozenset({"PendingApproval", "Paused"})
@@ -50,6 +50,9 @@ class Waiting:
     kind: str
     text: str
     until: str | None
+
+    def __str__(self) -> str:
+        return f"{self.text} (until {when(self.until)})" if self.until else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import re
 from app.cli.errors import UsageProblem
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)", re.ASCII)
 
 
 def seconds_of(text: str) -> float:
@@ -21,10 +22,7 @@ def seconds_of(text: str) -> float:
     elif parts and "".join(number + unit for number, unit in parts) == given:
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     else:
-        try:
-            seconds = float(given) if given.replace(".", "", 1).isdigit() else 0.0
-        except ValueError:
-            seconds = 0.0
+        seconds = float(given) if _NUMBER.fullmatch(given) else 0.0
     if seconds <= 0:
         raise UsageProblem(f"{text!r} is no duration: write 90s, 45m or 2h")
     return seconds

@@ -116,7 +116,7 @@ def _tell_end(run: Invocation, watched: Watched, resume: str) -> None:
             output.line(line)
     if not view.terminal:
         for waiting in view.waiting:
-            output.line(f"  waits: {waiting.text}")
+            output.line(f"  {waiting}")
         output.say(f"Watch it again with: {resume}")
 
 

@@ -12,7 +12,7 @@ import typer
 from app.cli.errors import UsageProblem
 from app.cli.invocation import invocation
 from app.cli.lazy import application
-from app.cli.output import table
+from app.cli.output import table, when
 
 app = application(help="Publishers' keys.")
 
@@ -70,8 +70,10 @@ def list_keys(ctx: typer.Context) -> None:
     """The keys that are trusted, and where."""
     run = invocation(ctx)
     keys = list(run.client.pages("/keys"))
-    names = ("keyId", "name", "environment", "createdBy", "createdAt")
-    rows = [[key.get(name) or ("(all)" if name == "environment" else None) for name in names] for key in keys]
+    rows = [
+        (key.get("keyId"), key.get("name"), key.get("environment") or "(all)", key.get("createdBy"), _since(key))
+        for key in keys
+    ]
     run.output.result(keys, table(("KEY", "NAME", "ENVIRONMENT", "BY", "SINCE"), rows, run.output.width()))
 
 
@@ -81,6 +83,10 @@ def remove(ctx: typer.Context, key: Annotated[str, typer.Argument(metavar="KEYID
     run = invocation(ctx)
     run.client.request("DELETE", f"/keys/{quote(key, safe='')}", repeatable=False)
     run.output.result({"keyId": key, "trusted": False}, [f"Key {key} is trusted nowhere any more."])
+
+
+def _since(key: dict[str, object]) -> str:
+    return when(key.get("createdAt"))
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

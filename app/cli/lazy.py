@@ -20,11 +20,11 @@ Command = TyperCommand | TyperGroup
 
 
 class Takes(Enum):
-    """Which of the common options a command has."""
+    """Which of the common options a command has. (Sets: in early 3.11 an empty tuple is no value of an Enum.)"""
 
-    SERVER = ("--output", "--url")
-    OUTPUT = ("--output",)
-    NOTHING = ()
+    SERVER = frozenset({"--output", "--url"})
+    OUTPUT = frozenset({"--output"})
+    NOTHING = frozenset[str]()
 
 
 @dataclass(frozen=True, slots=True)

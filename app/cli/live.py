@@ -17,8 +17,8 @@ from app.cli.deployment_view import DeploymentView, NodeView, StageView, WaveVie
 from app.cli.durations import clock
 from app.cli.output import Output, clean
 
-_MOST_NODES = 6
-_MOST_WAVES = 6
+_MOST_NODES = 5
+_MOST_WAVES = 5
 _STYLES = {
     "Succeeded": "green",
     "Failed": "red",
@@ -125,7 +125,8 @@ class LiveDisplay:
         head.append(f"{view.module} {view.version}", style="bold")
         head.append(f" to {view.environment}   ")
         head.append(_spaced(view.status), style=_STYLES.get(view.status, ""))
-        head.append(f"   {clock(_whole(view.seconds(self._now())))}", style="dim")
+        seconds = view.seconds(self._now())
+        head.append(f"   {clock(seconds if view.end else _whole(seconds))}", style="dim")
         return head
 
     def _stage(self, stage: StageView) -> tuple[Text, Text, Text, Text]:
@@ -189,8 +190,7 @@ class LiveDisplay:
     def _foot(self, view: DeploymentView) -> list[RenderableType]:
         parts: list[RenderableType] = []
         for waiting in view.waiting:
-            until = f" (until {waiting.until})" if waiting.until else ""
-            parts.append(Text(f"  waits: {waiting.text}{until}", style="yellow", overflow="fold"))
+            parts.append(Text(f"  {waiting}", style="yellow", overflow="fold"))
         if self._trouble:
             short = self._trouble.partition(";")[0]
             parts.append(Text(f"  {short}; trying again", style="yellow", overflow="fold"))

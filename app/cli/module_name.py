@@ -20,6 +20,8 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 _MOST_BYTES = 1 << 30  # unpacked, before we stop looking
 _MOST_ENTRIES = 200_000
+_DEEPEST = 100  # nesting; the parsers' time grows with its square
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it
 _NAMES = frozenset({MANIFEST_NAME.encode(), b"./" + MANIFEST_NAME.encode()})
 
 
@@ -63,7 +65,7 @@ def name_of(content: bytes) -> str | None:
     """The value of `name` in a YAML mapping; None without one, or where YAML breaks before it."""
     depth, key, is_key = 0, None, True
     try:
-        for event in yaml.parse(content, Loader=yaml.SafeLoader):
+        for event in yaml.parse(content, Loader=_LOADER):
             if isinstance(event, yaml.ScalarEvent) and depth == 1:
                 if is_key:
                     key = event.value
@@ -74,6 +76,8 @@ def name_of(content: bytes) -> str | None:
                 if depth == 0 and not isinstance(event, yaml.MappingStartEvent):
                     return None
                 depth += 1
+                if depth > _DEEPEST:
+                    return None
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
                 is_key = is_key if depth != 1 else not is_key

@@ -14,7 +14,7 @@ from app.cli import lookup
 from app.cli.errors import UsageProblem
 from app.cli.invocation import Invocation, invocation
 from app.cli.lazy import application
-from app.cli.output import Output, fields, one_line, table
+from app.cli.output import Output, fields, one_line, table, when
 
 app = application(help="Nodes: the hosts that run an agent.")
 Name = Annotated[str, typer.Argument(metavar="NODE", help="Its host name or id.")]
@@ -35,7 +35,7 @@ def list_nodes(
             node.get("hostname"),
             node.get("environment"),
             run.output.status(node.get("status")),
-            node.get("lastHeartbeat"),
+            when(node.get("lastHeartbeat")),
             _labels(node) or " ",
         )
         for node in nodes
@@ -162,7 +162,7 @@ def _shown(node: dict[str, Any], output: Output) -> Iterator[str]:
         ("id", node.get("nodeId")),
         ("environment", node.get("environment")),
         ("status", output.status(node.get("status"))),
-        ("heard from", node.get("lastHeartbeat")),
+        ("heard from", when(node.get("lastHeartbeat"))),
         ("agent", node.get("agentVersion")),
         ("address", node.get("address")),
         ("labels", _labels(node) or None),

@@ -18,7 +18,9 @@ from app.cli.errors import CliError, ReaderGone
 
 # C0 but tab and line feed, DEL and C1: what could move the cursor, set the title or answer for the user.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+# Sequences of ECMA-48: CSI, then OSC and the other strings with their end, then all shorter ones.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
 _GREEN, _RED, _YELLOW, _DIM = "32", "31", "33", "2"
 _COLOURS = {
     "succeeded": _GREEN,
@@ -58,6 +60,13 @@ def one_line(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return " ".join(clean(str(value)).split())
+
+
+def when(value: object) -> str:
+    """A time of the wire without its fraction: `2026-11-24 05:31:12Z`."""
+    text = one_line(value)
+    match = _TIME.fullmatch(text)
+    return f"{match[1]} {match[2]}Z" if match else text
 
 
 class Output:

@@ -14,6 +14,9 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation, common_options
 from app.cli.lazy import Command, Entry, Takes, application, built, lazy_group
 
+PROGRAM = "hotswap"
+COMPLETE_VARIABLE = "_HOTSWAP_COMPLETE"  # set by the shell's script while it asks what could follow
+
 
 def prepare(command: Command, takes: Takes) -> None:
     """Give a command, and those below it, the common options that it takes."""
@@ -27,7 +30,7 @@ def prepare(command: Command, takes: Takes) -> None:
 
 def program(commands: tuple[Entry, ...]) -> Command:
     """The whole command line over these commands."""
-    app = application(cls=lazy_group(commands, prepare), name="hotswap")
+    app = application(cls=lazy_group(commands, prepare), name=PROGRAM)
     app.callback()(_root)
     command = built(app)
     command.params.extend(common_options())
@@ -39,8 +42,12 @@ def run(
 ) -> int:
     """Run a command line (default: the process's) and return its exit code. Nothing escapes as a traceback."""
     invocation = invocation or Invocation()
+    if COMPLETE_VARIABLE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # typer re-exports it so
+
+        completion_init()
     try:
-        program(commands).main(args=arguments, prog_name="hotswap", obj=invocation)
+        program(commands).main(args=arguments, prog_name=PROGRAM, obj=invocation)
     except (ReaderGone, BrokenPipeError):
         # What Python would flush at its end has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

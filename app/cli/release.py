@@ -15,7 +15,7 @@ import typer
 from app.cli.errors import UsageProblem
 from app.cli.invocation import Invocation, invocation
 from app.cli.lazy import application
-from app.cli.output import one_line, table
+from app.cli.output import one_line, table, when
 
 app = application(help="Releases of a module.")
 _ANSWER_LIMIT = 180.0  # seconds; the server reads the whole archive before it answers
@@ -78,7 +78,7 @@ def list_releases(
     rows = [
         (
             release.get("version"),
-            release.get("createdAt"),
+            when(release.get("createdAt")),
             shown_size(int(release.get("sizeBytes") or 0)),
             release.get("signedBy"),
             release.get("digest"),
@@ -90,7 +90,7 @@ def list_releases(
 
 def _list_modules(run: Invocation, limit: int) -> None:
     modules = list(run.client.pages("/modules", most=limit))
-    rows = [(each.get("name"), each.get("latestVersion"), each.get("createdAt")) for each in modules]
+    rows = [(each.get("name"), each.get("latestVersion"), when(each.get("createdAt"))) for each in modules]
     run.output.result(modules, table(("MODULE", "LATEST", "SINCE"), rows, run.output.width()))
 
 

@@ -31,6 +31,8 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
         rest += chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if len(rest) > _LONGEST_EVENT * 4:
             raise EventTooLong("a line of more than four megabytes")
+        if b"\n" not in rest[-len(chunk) :]:
+            continue
         *whole, last = rest.split(b"\n")
         rest = last
         yield from (line.decode("utf-8", "replace") for line in whole)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from app.cli.invocation import invocation
-from app.cli.output import one_line, table
+from app.cli.output import one_line, table, when
 
 
 def status(
@@ -24,7 +24,7 @@ def status(
             row.get("moduleName") or module,
             row.get("environment"),
             row.get("version"),
-            row.get("since"),
+            when(row.get("since")),
             row.get("deployedBy"),
             row.get("previousVersion"),
             _note(row),
@@ -39,7 +39,7 @@ def _note(row: dict[str, Any]) -> str:
     notes = []
     pending = row.get("pending")
     if pending:
-        notes.append(f"{_versions(pending)} is on its way")
+        notes.append(f"coming: {_versions(pending)}")
     drift = row.get("drift")
     if drift:
         count = len(drift) if isinstance(drift, list) else drift

@@ -1,8 +1,9 @@
 """Watching a deployment until it ends, somebody is waited for, or time is up.
 
 Two sources: events (a thread, see event_feed.py) say that something changed; `GET /deployments/{id}` says what is true.
-The second is asked after events, a few times a second at most, and now and then without any, so that a watch ends
-rightly even when no event arrives. A server that is away for less than PATIENCE is waited for.
+The second is asked after events, a few times a second at most and the less often the longer its answers take, and now
+and then without any event, so that a watch ends rightly even when none arrives. A server that is away for less than
+PATIENCE is waited for.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _TICK = 0.5
 _LOOK_AFTER_EVENT = 0.2  # at most so often
 _LOOK_WITH_STREAM = 10.0
 _LOOK_WITHOUT = 2.0
-_NODES = 1.0
+_BREATH = 3.0  # times as long as a look took, before the next
 _LAST_EVENTS = 3.0  # after the end is known
 
 
@@ -89,18 +90,17 @@ class _Watch:
     limits: WatchLimits
     monotonic: Callable[[], float]
     news: queue.SimpleQueue[News] = field(default_factory=queue.SimpleQueue)
-    nodes: list[NodeView] = field(default_factory=list)
     streaming: bool = False
     dirty: bool = False
     last_kind: str = ""
     looked_at: float = 0.0
-    nodes_at: float = float("-inf")
+    breath: float = 0.0
     away_since: float | None = None
 
     def run(self) -> Watched:
         started = self.monotonic()
         view = look(self.client, self.deployment_id)  # what is wrong from the start is told at once
-        self._show(view, started)
+        self._show(view)
         feed = EventFeed(self.client, self.deployment_id, self.limits.after, self.news.put)
         feed.start()
         try:
@@ -145,18 +145,20 @@ class _Watch:
     def _look_if_due(self, view: DeploymentView) -> DeploymentView:
         now = self.monotonic()
         usual = _LOOK_WITH_STREAM if self.streaming else _LOOK_WITHOUT
-        if now - self.looked_at < (_LOOK_AFTER_EVENT if self.dirty else usual):
+        if now - self.looked_at < max(_LOOK_AFTER_EVENT if self.dirty else usual, self.breath):
             return view
-        self.looked_at = now
+        self.dirty = False
         try:
             view = look(self.client, self.deployment_id)
-            self.dirty = False
-            self._show(view, now)
+            self._show(view)
         except NotLoggedIn:
             raise
         except Unreachable as error:
             self._away(now, error)
             return view
+        finally:
+            self.looked_at = self.monotonic()
+            self.breath = (self.looked_at - now) * _BREATH
         if self.away_since is not None:
             self.away_since = None
             self.reporter.connection(None)
@@ -169,11 +171,9 @@ class _Watch:
         elif now - self.away_since > PATIENCE:
             raise error
 
-    def _show(self, view: DeploymentView, now: float) -> None:
-        if self.reporter.wants_nodes and (view.terminal or now - self.nodes_at >= _NODES):
-            self.nodes = nodes_of(self.client, self.deployment_id)
-            self.nodes_at = now
-        self.reporter.state(view, self.nodes)
+    def _show(self, view: DeploymentView) -> None:
+        nodes = nodes_of(self.client, self.deployment_id) if self.reporter.wants_nodes else []
+        self.reporter.state(view, nodes)
 
     def _ended(self, view: DeploymentView) -> Watched:
         """Let the last events arrive, for who tells them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
 
@@ -27,7 +28,7 @@ def finish(turn: Turn, status: DeploymentStatus, reason: str | None) -> None:
     if turn.state.granted:
         turn.commands.append(RecordDesired(desired(turn.state, status)))
         turn.commands.append(ReleaseLane())
-    turn.state = replace(turn.state, granted=False, paused=False, paused_until=None, reason=reason)
+    turn.state = replace(turn.state, granted=False, reason=reason)
     turn.set_status(status, reason)
 
 
@@ -76,8 +77,8 @@ def told(state: Deployment, status: DeploymentStatus, reason: str | None) -> str
     ]
     parts = [
         reason,
-        f"could not be brought back: {_named(stranded)}" if stranded else None,
-        f"without {_named(others)}" if others else None,
+        f"could not be brought back: {named(stranded)}" if stranded else None,
+        f"without {named(others)}" if others else None,
     ]
     return "; ".join(part for part in parts if part) or None
 
@@ -101,7 +102,8 @@ def _settled(operation: NodeOperation, wanted: Version | None) -> bool:
     return not in_doubt and operation.runs(wanted)
 
 
-def _named(operations: list[NodeOperation]) -> str:
+def named(operations: Iterable[NodeOperation]) -> str:
+    """Each node with its reason."""
     return "; ".join(f"{operation.node_name}: {operation.error or _shown(operation)}" for operation in operations)
 
 

@@ -55,4 +55,4 @@ def _wave_to_join(state: Deployment) -> int:
 
 
 def _last_wave(state: Deployment) -> int:
-    return max((operation.wave for operation in state.forward()), default=0)
+    return max(operation.wave for operation in state.forward())

@@ -14,7 +14,6 @@ from app.domain.deployment import (
     NodeOperation,
     OperationStatus,
     StageKind,
-    StageStatus,
     digest_of,
 )
 from app.domain.events import GrantLane, LaneOffered, NodeFact
@@ -97,25 +96,16 @@ def _take(turn: Turn, offer: LaneOffered) -> None:
     turn.state = replace(turn.state, granted=True)
     by_id = {node.node_id: node for node in changing_nodes(turn.state, ready_nodes(offer.nodes))}
     planned = strategies.waves(turn.state.strategy, list(by_id), turn.state.policy)
-    for index, wave in enumerate(planned):
-        for node_id in wave:
-            turn.add_operation(new_operation(turn, by_id[node_id], index))
+    changing = [new_operation(turn, by_id[node_id], index) for index, wave in enumerate(planned) for node_id in wave]
     passed = [node for node in offer.nodes if node.node_id not in by_id]
-    for node in passed:
-        turn.add_operation(skipped_operation(turn, node, max(len(planned) - 1, 0)))
+    skipped = [skipped_operation(turn, node, max(len(planned) - 1, 0)) for node in passed]
+    turn.state = turn.state.with_operations(changing + skipped)
     turn.emit(
         "deployment.planned",
         waves=[[by_id[node_id].name for node_id in wave] for wave in planned],
         skipped=[node.name for node in passed],
     )
-    stage = replace(
-        turn.state.stage(StageKind.DEPLOY),
-        status=StageStatus.RUNNING,
-        claimable=False,
-        due_at=None,
-        waiting=None,
-        message=nothing_to_change(turn.state),
-    )
+    stage = replace(turn.state.stage(StageKind.DEPLOY), due_at=None, waiting=None, message=None)
     turn.state = turn.state.with_stage(stage)
 
 

@@ -78,7 +78,7 @@ def retry(turn: Turn, event: RetryRequested) -> None:
 def pause_expired(turn: Turn) -> None:
     """`pausedTimeout` has passed: the policy says whether to go back or to go on."""
     state = turn.state
-    if not state.paused or state.paused_until is None or turn.now < state.paused_until:
+    if state.paused_until is None or turn.now < state.paused_until:
         return
     if state.policy.on_paused_timeout is OnPausedTimeout.RESUME:
         _go_on(turn, "resumed: pausedTimeout has passed")

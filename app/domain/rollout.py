@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.domain import going_back, lane_entry
+from app.domain import ending, going_back, lane_entry
 from app.domain.deployment import (
     Course,
     Deployment,
@@ -25,14 +25,13 @@ from app.domain.deployment import (
 from app.domain.policy import OnNodeLost
 from app.domain.turn import Turn
 
+MOST_NAMED = 5
 NODE_LOST = "the node stayed silent for nodeLostAfter"
 
 
 def advance(turn: Turn) -> None:
     """Go as far as possible: let operations into the window, end the stage, or begin to go back."""
     state = turn.state
-    if state.terminal or not state.granted:
-        return
     if state.course is not Course.FORWARD:
         going_back.advance(turn)
         return
@@ -56,7 +55,9 @@ def _too_many(state: Deployment) -> str | None:
         return "lost " + ", ".join(lost)
     failed = [operation for operation in latest if operation.status is OperationStatus.FAILED]
     if len(failed) > state.policy.max_failed_nodes:
-        return f"{len(failed)} failed, more than maxFailedNodes ({state.policy.max_failed_nodes}): " + _errors(failed)
+        return f"{len(failed)} failed, more than maxFailedNodes ({state.policy.max_failed_nodes}): " + ending.named(
+            failed[:MOST_NAMED]
+        )
     return None
 
 
@@ -73,20 +74,16 @@ def _dead_end(state: Deployment) -> str | None:
         or (operation.status is OperationStatus.SKIPPED and not operation.passed_over())
         for operation in latest
     )
-    return f"not one node succeeded: {_errors(broken)}" if broken and not good else None
-
-
-def _errors(operations: list[NodeOperation]) -> str:
-    return "; ".join(
-        f"{operation.node_name}: {operation.error or operation.status.value}" for operation in operations[:5]
-    )
+    return f"not one node succeeded: {ending.named(broken[:MOST_NAMED])}" if broken and not good else None
 
 
 def _fill_window(turn: Turn) -> None:
     """Let in what there is room for: of the earliest wave that is not done, once no other wave is in flight."""
     operations = turn.state.forward()
     waves = [operation.wave for operation in operations if operation.status.open]
-    wave = min(waves, default=0)
+    if not waves:
+        return
+    wave = min(waves)
     if any(operation.status.in_flight and operation.wave != wave for operation in operations):
         return
     waiting = [
@@ -115,12 +112,12 @@ def _room(state: Deployment) -> int:
 
 def _end_forward(turn: Turn) -> None:
     state = turn.state
-    named = [
-        f"{operation.node_name}: {operation.error or operation.status.value.lower()}"
+    without = [
+        operation
         for operation in state.latest_by_node().values()
         if operation.status in (OperationStatus.FAILED, OperationStatus.LOST) or operation.passed_over()
     ]
-    parts = [lane_entry.nothing_to_change(state), "without " + "; ".join(named) if named else None]
+    parts = [lane_entry.nothing_to_change(state), f"without {ending.named(without)}" if without else None]
     message = "; ".join(part for part in parts if part) or None
     turn.end_stage(state.stage(StageKind.DEPLOY), StageStatus.SUCCEEDED, message)
 
@@ -150,7 +147,6 @@ def try_again(turn: Turn, operation: NodeOperation) -> None:
             id=turn.new_id(),
             status=OperationStatus.PENDING,
             attempt=0,
-            claimable=False,
             follows=operation.id,
             tries=operation.tries + 1,
             error=None,

@@ -61,7 +61,7 @@ class Turn:
                 claimable=False,
                 due_at=None,
                 waiting=None,
-                message=message if message is not None else stage.message if stage.waiting is None else None,
+                message=message,
                 output_tail=output_tail or stage.output_tail,
             )
         )

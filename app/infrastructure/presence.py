@@ -1,5 +1,7 @@
 """A process that executes claims proves that it lives: a session-level advisory lock, and a renewal counter.
 
+A process that listens to agents has presence too: silence of nodes counts only while somebody listens.
+
 The connection is its own, opened after the fork and without a pooler; the lock is free within milliseconds of the
 process's death, and held while it is stopped. A renewal every second tells a live process from a stopped one. When
 PostgreSQL restarts, every lock is freed: a live process connects again, takes its key again and keeps its claims.
@@ -20,6 +22,9 @@ import psycopg
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
+
+AGENT_LISTENER = "agent-listener"
+"""The role of processes that take heartbeats."""
 
 _RENEW = """
 insert into executors (id, tenant_id, lock_key, renewals, hostname, pid, role)
@@ -47,10 +52,13 @@ class Presence:
         self._first = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
-    def start(self, timeout: float = 30) -> None:
-        """Begin, and wait until the lock is held once. Raises TimeoutError when the database does not answer."""
+    def start(self, timeout: float | None = 30) -> None:
+        """Begin, and wait until the lock is held once (None: do not wait).
+
+        Raises TimeoutError when the database does not answer in time.
+        """
         self._thread.start()
-        if not self._first.wait(timeout):
+        if timeout is not None and not self._first.wait(timeout):
             raise TimeoutError("the database did not answer: presence could not be taken")
 
     def stop(self) -> None:

@@ -20,12 +20,14 @@ from sqlalchemy import func, select, text
 
 from app.infrastructure.artifacts import ArtifactStore
 from app.infrastructure.db.models import Executor, Node
+from app.infrastructure.presence import AGENT_LISTENER
 from app.orchestrator.beat_ticks import BEAT_KEY, BEAT_KEY_SECONDS
 from app.orchestrator.context import Orchestrator
 from config.settings import Settings
 
 CACHED_SECONDS = 1.0
 NEEDED_TO_SUBMIT = ("postgresql", "artifacts")
+QUEUES = ("pipeline", "deploy", "urgent", "control")
 _WORKER_SILENCE = text("interval '10 seconds'")
 
 
@@ -154,14 +156,16 @@ def _asking_redis(settings: Settings, url: str) -> Check:
 
 
 def _workers(orchestrator: Orchestrator) -> str:
-    """Processes that execute claims renew their row every second."""
+    """Processes that execute claims renew their row every second; every queue needs one (`deploy`, `deploy-2`, ...)."""
     fresh = Executor.renewed_at > func.hotswap_now() - _WORKER_SILENCE
+    works = Executor.role != AGENT_LISTENER
     with orchestrator.database.session() as session:
         rows = session.execute(
-            select(Executor.role, func.count()).where(fresh).group_by(Executor.role).order_by(Executor.role)
+            select(Executor.role, func.count()).where(fresh, works).group_by(Executor.role).order_by(Executor.role)
         ).all()
-    if not rows:
-        raise _NotGoodError("no worker has been heard from for 10 s")
+    missing = [queue for queue in QUEUES if not any(role.partition("-")[0] == queue for role, _count in rows)]
+    if missing:
+        raise _NotGoodError(f"no worker of {', '.join(missing)} has been heard from for 10 s")
     return ", ".join(f"{role}: {count}" for role, count in rows)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.deployment import DeploymentKind, DeploymentStatus, WaitingKind
-from app.domain.events import DateAhead, Event, LaneBusy, LaneOffered
+from app.domain.events import DateAhead, Event, LaneBusy, LaneOffered, NodeFact
 from app.domain.events import Overtaken as OvertakenEvent
-from app.domain.policy import Overtaken
+from app.domain.policy import Overtaken, Policy
 from app.infrastructure.db.deployment_store import SQL, Loaded
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import outcomes
@@ -24,6 +24,8 @@ from app.orchestrator.cluster_facts import Scope, node_facts, release_manifest, 
 from app.orchestrator.context import Orchestrator
 
 LOOK_AGAIN = timedelta(seconds=2)
+LISTENING_MARGIN = 3.0
+"""Seconds beyond `unavailableAfter` that nodes get after somebody began to listen."""
 
 
 def enter(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
@@ -58,7 +60,19 @@ def _offer(connection: Raw, loaded: Loaded, claimed: ClaimedStage) -> Event:
     unmet = None
     if state.kind is DeploymentKind.DEPLOY:
         unmet = unmet_requirement(connection, loaded.environment_id, manifest)
-    return LaneOffered(claimed.stage_id, claimed.attempt, node_facts(connection, scope, manifest), unmet)
+    facts = node_facts(connection, scope, manifest)
+    if not _heard_out(connection, state.policy, facts):
+        text = "waits until every node has had time to be heard from: agents are listened to only since a moment ago"
+        return LaneBusy(claimed.stage_id, claimed.attempt, loaded.now + LOOK_AGAIN, text, None)
+    return LaneOffered(claimed.stage_id, claimed.attempt, facts, unmet)
+
+
+def _heard_out(connection: Raw, policy: Policy, facts: tuple[NodeFact, ...]) -> bool:
+    """Whether a node that seems silent is silent, and not merely unheard because we were away (a restart of ours)."""
+    if all(fact.available for fact in facts):
+        return True
+    row: Any = connection.execute(SQL["listened_for"]).fetchone()
+    return row[0] is not None and row[0] > policy.unavailable_after.total_seconds() + LISTENING_MARGIN
 
 
 class _Place:

@@ -28,6 +28,8 @@ POLL = 10.0
 RETRY = 0.5
 RESOLVE_WAIT = 10.0
 TAIL_BYTES = 4096
+INTERRUPTED = "interrupted"
+"""The agent's error code for what was stopped, by its own end above all, and taken back (docs/agent-protocol.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +168,9 @@ def _final(work: ClaimedOperation, answer: OperationAnswer) -> Report:
     reason = answer.error or answer.state
     if answer.error_code:
         reason = f"{answer.error_code}: {reason}"
-    # Undone because the agent died or a higher token came: that says nothing about the release or the node.
-    undone = answer.state == "superseded" or answer.error_code == "interrupted"
-    outcome = Outcome.VOID if undone else Outcome.FAILED
+    # Undone before it committed, by us or by the agent's own end: the release is not to blame, and is tried anew.
+    interrupted = answer.state == "superseded" or answer.error_code == INTERRUPTED
+    outcome = Outcome.VOID if interrupted else Outcome.FAILED
     return Report(outcome, answer.active, reason, answer.output_tail, answer)
 
 

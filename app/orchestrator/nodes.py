@@ -12,8 +12,8 @@ from uuid import UUID
 from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session
 
+from app.domain.durations import parse_duration
 from app.domain.errors import Conflict, NotFound, Unavailable
-from app.domain.policy import parse_policy
 from app.infrastructure.db.models import Environment, Node, NodeOperation, NodeRelease
 from app.infrastructure.nodes import NodeAddress, NodeRefused, NodeUnreachable
 from app.orchestrator.context import Orchestrator, Requester
@@ -63,7 +63,7 @@ def _select(requester: Requester) -> Select[Any]:
 
 def _view(row: Any) -> NodeView:
     node, environment, silent = row
-    return NodeView(node, environment.name, silent, parse_policy(environment.policy).unavailable_after)
+    return NodeView(node, environment.name, silent, parse_duration(environment.policy["unavailableAfter"]))
 
 
 def list_nodes(

@@ -27,7 +27,6 @@ _DISK_NEEDED, _DISK_WANTED = 512 * _MIB, 2048 * _MIB
 _MEMORY_NEEDED, _MEMORY_WANTED = 1024 * _MIB, 3072 * _MIB
 _FILES_WANTED = 4096
 _GLIBC_NEEDED = (2, 28)
-_LONGEST_SOCKET_PATH = 107
 _SO_ATTACH_REUSEPORT_CBPF = 51
 
 
@@ -123,10 +122,6 @@ def _folder(folder: Path) -> Iterator[Finding]:
         yield Finding("disk", Verdict.WARNING, f"{text}: releases and logs of a fleet want 2 GB")
     else:
         yield Finding("disk", Verdict.GOOD, text)
-    longest = len(os.fsencode(folder / "nodes" / "development-999" / "control.sock"))
-    if longest > _LONGEST_SOCKET_PATH:
-        text = f"the path of {folder} is long: sockets below it take {longest} of {_LONGEST_SOCKET_PATH} bytes"
-        yield Finding("path length", Verdict.WARNING, f"{text}; a shorter --data-dir is safer")
 
 
 def _identity(folder: Path) -> Finding:

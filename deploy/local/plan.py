@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deploy.local.datafolder import DataFolder
 from deploy.local.fleet import make_certificates, make_signing_key, write_fleet
+from deploy.local.holders import end_holders
 from deploy.local.ledger import MARKER
 from deploy.local.options import ROOT, Options
 from deploy.local.ports import LOOPBACK, kept_ports
@@ -30,9 +31,9 @@ _CELERY = ("-A", "workers.celery_app")
 _ORCHESTRATOR_NAME = "orchestrator.hotswap.internal"
 # With REMAP_SIGTERM the first signal is Celery's soft shutdown, bounded in time; the last is SIGKILL, after which the
 # claims are taken over.
-_CELERY_STOP = Stop(signal.SIGTERM, 5.0)
-_GUNICORN_STOP = Stop(signal.SIGTERM, 4.5, signal.SIGQUIT, 0.5)
-_AGENTS_STOP = Stop(signal.SIGINT, 11.0, signal.SIGKILL, 0.5)  # SIGINT: modules end too, drains are cut at 10 s
+_CELERY_STOP = Stop(signal.SIGTERM, 4.5)
+_GUNICORN_STOP = Stop(signal.SIGTERM, 4.2, signal.SIGQUIT, 0.3)
+_AGENTS_STOP = Stop(signal.SIGINT, 11.0)  # SIGINT: modules end too, drains are cut at 10 s
 _POSTGRES_STOP = Stop(signal.SIGINT, 8.0, signal.SIGQUIT, 3.0)  # fast, then immediate: never lost, only slower to start
 
 
@@ -240,4 +241,17 @@ def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], 
     # Agents know nothing of the orchestrator, least of all its secrets.
     own = {name: value for name, value in environment.items() if not name.startswith(("HOTSWAP_", "PROMETHEUS_"))}
     command = (sys.executable, "-m", "agent.host", "--configs", str(configurations))
-    return Service("agents", Phase.AGENTS, command, {**own, **_mark(data)}, data.root, stop=_AGENTS_STOP)
+
+    async def end_what_is_left() -> None:
+        await end_holders(nodes.iterdir())
+
+    nodes = data.path("nodes")
+    return Service(
+        "agents",
+        Phase.AGENTS,
+        command,
+        {**own, **_mark(data)},
+        data.root,
+        stop=_AGENTS_STOP,
+        after=end_what_is_left,
+    )

@@ -46,6 +46,7 @@ class Service:
     ready: Probe | None = None  # None: ready as soon as it runs; it shows in the stack's own readiness
     before: Callable[[], None] | None = None  # run before each start, e.g. to write a configuration file
     stop: Stop = Stop()
+    after: Callable[[], Awaitable[None]] | None = None  # run when the stack stops, after it has ended or never begun
     once: bool = False  # it is meant to end with code 0, e.g. a migration
 
 

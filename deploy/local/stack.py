@@ -13,6 +13,7 @@ from deploy.local import external
 from deploy.local.console import Console
 from deploy.local.datafolder import DataFolder
 from deploy.local.errors import StackError
+from deploy.local.holders import end_holders
 from deploy.local.ledger import Ledger
 from deploy.local.options import Options
 from deploy.local.orphans import end_orphans
@@ -64,6 +65,9 @@ async def _run(supervisor: Supervisor, plan: Plan, data: DataFolder, console: Co
     code = EXIT_DONE
     try:
         console.say(f"starting in {data.root}")
+        # A node that nobody asks for any more has no agent to end what it runs.
+        asked = {path.stem for path in data.path("agents").glob("*.toml")}
+        await end_holders(folder for folder in data.path("nodes").iterdir() if folder.name not in asked)
         await supervisor.start()
         await supervisor.until_ready(plan.whole)
         # For scripts: there while the stack is ready, with the supervisor's pid, as a killed one leaves it behind.

@@ -19,7 +19,8 @@ from deploy.local.service import STOP_ORDER, Phase, Restarts, Service
 
 START_LIMIT = 90.0  # seconds for one service to be ready; a slow disk's first initdb is not in it
 READY_LIMIT = 180.0  # seconds for the whole to be ready after the last service has been started
-STOP_LIMIT = 19.0  # seconds for everything to end
+STOP_LIMIT = 19.5  # seconds for everything to end
+_SERVERS_SHARE = 2.0  # of these, for the servers
 _LOOK_EVERY = 0.1
 _REPORT_EVERY = 10.0
 _CUT_LOGS_EVERY = 5.0
@@ -92,17 +93,22 @@ class Supervisor:
         for slot in self._slots.values():
             if slot.again is not None:
                 slot.again.cancel()
-        deadline = time.monotonic() + STOP_LIMIT
+        begun = time.monotonic()
         for phases in STOP_ORDER:
-            children = [slot.child for slot in self._slots.values() if slot.child and slot.service.phase in phases]
-            living = [child for child in children if child.exit_code is None]
-            if living:
-                self._console.say(f"stopping {', '.join(child.service.name for child in living)}")
-            try:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    await asyncio.gather(*(child.end() for child in living))
-            except TimeoutError:
-                await asyncio.gather(*(child.kill() for child in living))
+            limit = STOP_LIMIT if Phase.SERVERS in phases else STOP_LIMIT - _SERVERS_SHARE
+            await self._end(phases, begun + limit - time.monotonic())
+
+    async def _end(self, phases: tuple[Phase, ...], limit: float) -> None:
+        slots = [slot for slot in self._slots.values() if slot.service.phase in phases]
+        living = [slot.child for slot in slots if slot.child and slot.child.exit_code is None]
+        if living:
+            self._console.say(f"stopping {', '.join(child.service.name for child in living)}")
+        try:
+            async with asyncio.timeout(max(0.0, limit)):
+                await asyncio.gather(*(child.end() for child in living))
+                await asyncio.gather(*(slot.service.after() for slot in slots if slot.service.after))
+        except TimeoutError:
+            await asyncio.gather(*(child.kill() for child in living))
 
     def _log(self, name: str) -> Path:
         return self._log_folder / f"{name}.log"

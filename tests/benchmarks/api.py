@@ -24,7 +24,8 @@ _FILL = """
 insert into deployments (id, tenant_id, kind, status, module_id, module_name, release_id, version, digest,
        environment_id, environment_name, strategy, policy, requested_by, trace_id, place, submitted_at, ended_at)
 select uuidv7(), d.tenant_id, d.kind, 'Succeeded', d.module_id, d.module_name, d.release_id, d.version, d.digest,
-       d.environment_id, d.environment_name, d.strategy, d.policy, 'bench', d.trace_id, 0, d.submitted_at, d.submitted_at
+       d.environment_id, d.environment_name, d.strategy, d.policy, 'bench', d.trace_id, 0, d.submitted_at,
+       d.submitted_at
   from (select * from deployments limit 1) as d, generate_series(1, %s)
 """
 Call = Callable[[http.client.HTTPConnection], int]

@@ -118,7 +118,7 @@ def measure(folder: Path) -> tuple[Section, MemoryUse]:
     return (
         Section(
             "(b) Fan-out",
-            f"A release of 1 MB (kind files) to {NODES} nodes, Direct, window {WINDOW}: from the submission to Succeeded,"
+            f"A release of 1 MB (kind files) to {NODES} nodes, Direct, window {WINDOW}: from submission to Succeeded,"
             " validation on every node included. Yardstick: plain concurrent HTTP uploads, window"
             f" {WINDOW}, with checksum and fsync, to {NODES} listeners of one process.",
             (

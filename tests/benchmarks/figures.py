@@ -44,8 +44,8 @@ def markdown(sections: Sequence[Section], machine: str, when: str) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"Made by `make bench` on {when}, on {machine}. Each figure is a ratio against its yardstick, measured in turns in"
-        " the same run: absolute numbers say more about the machine than about HotSwap.",
+        f"Made by `make bench` on {when}, on {machine}. Each figure is a ratio against its yardstick, measured in",
+        "turns in the same run: absolute numbers say more about the machine than about HotSwap.",
     ]
     for section in sections:
         lines += ["", f"## {section.title}", "", section.what, ""]

@@ -28,7 +28,7 @@ class MemoryUse:
 
 
 def measure_memory(folder: Path, supervisor: int) -> MemoryUse:
-    """Everything of the stack in `folder`: the supervisor's descendants, and what names the folder (holders, modules)."""
+    """All of the stack in `folder`: the supervisor's descendants, and what names the folder (holders, modules)."""
     found: dict[str, list[float]] = defaultdict(list)
     for process in processes(folder, supervisor):
         try:

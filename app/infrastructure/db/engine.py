@@ -9,20 +9,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from config.settings import Settings
 
 Raw = psycopg.Connection[tuple[object, ...]]
 
+# How much longer than the server itself a client waits for a statement.
+_GRACE_SECONDS = 2.0
 _SESSION = (
     "-c idle_in_transaction_session_timeout=2000 -c transaction_timeout=15000 -c lock_timeout=5000"
     " -c statement_timeout={statement} -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2"
     " -c tcp_keepalives_count=3 -c timezone=UTC"
 )
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Gives up, and closes, when the server is silent for longer than it lets any statement run.
+
+    A server that is stopped, or behind a cut network, enforces nothing: without this its clients would wait for ever.
+    """
+
+    patience = 60.0
+
+    @classmethod
+    def open(cls, patience: float, arguments: Any, options: Any) -> BoundedConnection:
+        connection = cls.connect(*arguments, **options)
+        connection.patience = patience
+        return connection
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.patience)
+        except psycopg.errors._WaitTimeout as error:
+            self.close()
+            raise psycopg.OperationalError(f"the server was silent for {self.patience:g} s") from error
 
 
 class Database:
@@ -42,6 +69,8 @@ class Database:
                 "prepare_threshold": 2,
             },
         )
+        patience = settings.database_statement_timeout + _GRACE_SECONDS
+        event.listen(self.engine, "do_connect", lambda *how: BoundedConnection.open(patience, *how[2:]))
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager

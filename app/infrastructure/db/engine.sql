@@ -236,3 +236,8 @@ select manifest from releases where module_id = %(module_id)s and version = %(ve
 select r.module_name, r.version, count(*) from node_releases r join nodes n on n.id = r.node_id
  where n.environment_id = %(environment_id)s and r.module_name = any(%(names)s) and r.digest is not null
  group by r.module_name, r.version
+
+-- name: listened_for
+-- For how many seconds somebody has been listening to agents; null when nobody does.
+select max(extract(epoch from hotswap_now() - started_at))::float8 from executors
+ where role = 'agent-listener' and renewed_at > hotswap_now() - interval '5 seconds'

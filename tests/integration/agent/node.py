@@ -22,7 +22,7 @@ class Node:
         self.folder = folder / name
         self.data = self.folder / "data"
         self.keys = self.folder / "keys"
-        self.keys.mkdir(parents=True)
+        self.keys.mkdir(parents=True, exist_ok=True)
         self.orchestrator = orchestrator
         self.config = self.folder / "agent.toml"
         (self.folder / "ca.pem").write_bytes(ca.certificate)
@@ -36,6 +36,13 @@ class Node:
         )
         self.pid = 0
         self._pidfd: int | None = None
+
+    def absolute_config(self, file: Path) -> None:
+        """The same configuration for a file in another folder."""
+        text = self.config.read_text()
+        for name in ("data", "keys", "ca.pem", "node.pem", "node.key"):
+            text = text.replace(f'"{name}"', f'"{self.folder / name}"')
+        file.write_text(text)
 
     def launch(self, crash_at: str = "") -> None:
         """Start the agent and return at once."""

@@ -67,9 +67,9 @@ class Orchestrator:
         app = web.Application()
         app.router.add_post("/agent/v1/heartbeat", self._heartbeat)
         app.router.add_get("/agent/v1/artifacts/{digest}", self._artifact)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=server_context(self.tls), shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=server_context(self.tls))
         await site.start()
         self.url = f"https://127.0.0.1:{self._runner.addresses[0][1]}"
         self._session = aiohttp.ClientSession()

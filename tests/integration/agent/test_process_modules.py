@@ -81,7 +81,7 @@ async def test_bad_candidates_reach_no_user(tmp_path: Path) -> None:
         first = await at.orchestrator.do("qa-1", good, 1)
         async with Load(port_of(first)).running(4) as load:
             for behaviour, (code, said) in BAD.items():
-                health = "health: {path: /healthz, timeout: 0.5, interval: 0.05, startTimeout: 2}\n"
+                health = "health: {path: /healthz, timeout: 1, interval: 0.05, startTimeout: 2}\n"
                 bad = service(f"2.0.0-{behaviour}", at.key, behaviour=behaviour, more=health)
                 at.orchestrator.serve(bad)
                 result = await at.orchestrator.do("qa-1", bad, 2)

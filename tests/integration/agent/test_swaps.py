@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.integration.agent.bench import Bench, asynchronous, bench
 from tests.integration.agent.load import Load
 from tests.integration.agent.releases import service
@@ -16,39 +18,43 @@ SWAPS = int(os.environ.get("HOTSWAP_TEST_SWAPS", "8"))  # each waits a second fo
 QUICK_TO_FAIL = "health: {path: /healthz, timeout: 0.5, interval: 0.05, startTimeout: 1}\n"
 
 
-@asynchronous
-async def test_swaps_with_deaths_in_between(tmp_path: Path) -> None:
-    async with bench(tmp_path) as at:
-        first = service("0.0.0", at.key)
-        at.orchestrator.serve(first)
-        result = await at.orchestrator.do("qa-1", first, 1)
-        endpoint, serving, bad = result["endpoint"], first, []
-        async with Load(port_of(result)).running(6) as load:
-            for number in range(1, SWAPS + 1):
-                unwell = number % 5 == 0
-                new = service(
-                    f"0.0.{number}",
-                    at.key,
-                    behaviour="unwell" if unwell else "good",
-                    more=QUICK_TO_FAIL if unwell else "",
-                )
-                at.orchestrator.serve(new)
-                operation_id, reply = await at.orchestrator.put("qa-1", new, number + 1)
-                assert reply.status == 202, reply
-                killed = await _disturb(at, number)
-                result = await at.orchestrator.result("qa-1", operation_id)
-                if killed and result["state"] == "failed":
-                    assert result["error"]["code"] == "interrupted", result
-                    result = await at.orchestrator.do("qa-1", new, number + 1)
-                assert result["state"] == ("failed" if unwell else "succeeded"), result
-                bad += [new.version] if unwell else []
-                serving = serving if unwell else new
-                assert (result["activeVersion"], result["endpoint"]) == (serving.version, endpoint)
-        assert not load.failures, load.failures
-        assert not set(bad) & set(load.answers)
-        assert sum(load.answers.values()) > 20 * SWAPS
-        state = (await at.orchestrator.call("qa-1", "GET", "/v1/state")).body
-        assert state["modules"][0]["digest"] == serving.digest
+@pytest.mark.parametrize(("run", "swaps"), [("", SWAPS), ("  handover: port\n", SWAPS // 2)], ids=["socket", "port"])
+def test_swaps_with_deaths_in_between(tmp_path: Path, run: str, swaps: int) -> None:
+    @asynchronous
+    async def scenario() -> None:
+        async with bench(tmp_path) as at:
+            await swap_again_and_again(at, run, swaps)
+
+    scenario()
+
+
+async def swap_again_and_again(at: Bench, run: str, swaps: int) -> None:
+    first = service("0.0.0", at.key, run=run)
+    at.orchestrator.serve(first)
+    result = await at.orchestrator.do("qa-1", first, 1)
+    endpoint, serving, bad = result["endpoint"], first, []
+    async with Load(port_of(result)).running(6) as load:
+        for number in range(1, swaps + 1):
+            unwell = number % 4 == 0
+            behaviour, health = ("unwell", QUICK_TO_FAIL) if unwell else ("good", "")
+            new = service(f"0.0.{number}", at.key, behaviour=behaviour, more=health, run=run)
+            at.orchestrator.serve(new)
+            operation_id, reply = await at.orchestrator.put("qa-1", new, number + 1)
+            assert reply.status == 202, reply
+            killed = await _disturb(at, number)
+            result = await at.orchestrator.result("qa-1", operation_id)
+            if killed and result["state"] == "failed":
+                assert result["error"]["code"] == "interrupted", result
+                result = await at.orchestrator.do("qa-1", new, number + 1)
+            assert result["state"] == ("failed" if unwell else "succeeded"), result
+            bad += [new.version] if unwell else []
+            serving = serving if unwell else new
+            assert (result["activeVersion"], result["endpoint"]) == (serving.version, endpoint)
+    assert not load.failures, load.failures
+    assert not set(bad) & set(load.answers)
+    assert sum(load.answers.values()) > 20 * swaps
+    state = (await at.orchestrator.call("qa-1", "GET", "/v1/state")).body
+    assert state["modules"][0]["digest"] == serving.digest
 
 
 async def _disturb(at: Bench, number: int) -> bool:

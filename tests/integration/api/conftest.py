@@ -109,12 +109,14 @@ def orchestrator(shared_orchestrator: Orchestrator) -> Orchestrator:
     environments and the trusted key; an empty artifact store; an empty broker."""
     settings = shared_orchestrator.settings
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
-        tables = connection.execute(
-            "select string_agg(format('%I', tablename), ', ') from pg_tables where schemaname = 'public'"
+        # Deleting is many times faster than truncating for a handful of rows; replica mode asks for no order.
+        emptying = connection.execute(
+            "select string_agg(format('delete from %I', tablename), '; ') from pg_tables where schemaname = 'public'"
             " and tablename not in ('alembic_version', 'tenants', 'users')"
         ).fetchone()
-        assert tables is not None
-        connection.execute(f"truncate {tables[0]}".encode())
+        assert emptying is not None
+        connection.execute(f"set session_replication_role = replica; {emptying[0]}".encode())
+        connection.execute("set session_replication_role = origin")
         connection.execute("delete from users where username not in ('admin', 'deployer', 'approver', 'viewer')")
     with Redis.from_url(settings.broker_url) as broker:
         broker.flushdb()

@@ -35,7 +35,9 @@ def everything_well(orchestrator: Orchestrator) -> None:
     with psycopg.connect(orchestrator.settings.database_url, autocommit=True) as connection:
         connection.execute(
             "insert into executors (id, tenant_id, lock_key, hostname, pid, role)"
-            " select gen_random_uuid(), id, 1, 'here', 1, 'deploy' from tenants limit 1"
+            " select gen_random_uuid(), (select min(id::text)::uuid from tenants), 1, 'here', 1, role"
+            " from unnest(%s::text[]) as role",
+            [["pipeline", "deploy-2", "urgent", "control"]],
         )
     with Redis.from_url(orchestrator.settings.redis_url) as broker:
         broker.set(BEAT_KEY, "1", ex=60)

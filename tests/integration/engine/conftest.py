@@ -96,6 +96,16 @@ class Lab:
             made.append(node_id)
         return made
 
+    def listen(self, since: float) -> None:
+        """Somebody has been listening to agents for so many seconds, and goes on."""
+        self.sql("delete from executors where role = 'agent-listener'")
+        self.sql(
+            "insert into executors (id, tenant_id, lock_key, hostname, pid, role, started_at, renewed_at) values"
+            " (%s, %s, 1, 'here', 1, 'agent-listener', hotswap_now() - %s * interval '1 second',"
+            " hotswap_now() + interval '1 hour')",
+            uuid7(), DEFAULT_TENANT, since,
+        )  # fmt: skip
+
     def hear(self, *nodes: UUID) -> None:
         self.sql(
             "update nodes set last_heartbeat = hotswap_now(), sequence = sequence + 1 where id = any(%s)", list(nodes)
@@ -234,5 +244,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 def lab(settings: Settings) -> Iterator[Lab]:
     database = Database(settings)
     published = Collected()
-    yield Lab(Orchestrator(database, settings, published), published)
+    made = Lab(Orchestrator(database, settings, published), published)
+    made.listen(since=3600)
+    yield made
     database.close()

@@ -131,6 +131,22 @@ def test_too_many_unavailable_and_nothing_starts(lab: Lab) -> None:
     assert lab.desired() == {}
 
 
+def test_nodes_that_nobody_could_hear_are_not_unavailable(lab: Lab) -> None:
+    """After a restart of ours every node seems silent; they get their time to be heard before anything is decided."""
+    environment = lab.environment()
+    nodes = lab.nodes(environment, 3, silent=60)
+    lab.release("1.0.0")
+    lab.listen(since=2)
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    assert lab.stage_status(deployment, StageKind.DEPLOY) == "Waiting"
+    lab.hear(*nodes)
+    lab.make_due(deployment)
+    lab.pass_stage(deployment, StageKind.DEPLOY)
+    lab.finish(deployment)
+    assert lab.status(deployment) is DeploymentStatus.SUCCEEDED
+
+
 def test_wait_for_nodes_waits_without_the_lane(lab: Lab) -> None:
     environment = lab.environment(unavailableNodes="wait")
     lab.nodes(environment, 4)

@@ -18,6 +18,7 @@ from agent.holder.protocol import (
     Event,
     Handover,
     HolderState,
+    ProbeSource,
     ProcessIdentity,
     ProcessSpec,
     Side,
@@ -106,7 +107,7 @@ class Node:
         await self.client.shutdown(drain_timeout=3.0)
 
 
-def probe_once(source: probe.ProbeSource, path: str) -> tuple[int, str]:
+def probe_once(source: ProbeSource, path: str) -> tuple[int, str]:
     sock = probe.open_socket(source)
     try:
         sock.settimeout(5.0)

@@ -72,7 +72,8 @@ def timeouts() -> None:
 
 
 ROGUES: list[socket.socket] = []
-DEEDS = {deed.__name__: deed for deed in (shut_down, close, detach, replace, nonblocking, fork_away, bind_alike, timeouts)}
+ALL = (shut_down, close, detach, replace, nonblocking, fork_away, bind_alike, timeouts)
+DEEDS = {deed.__name__: deed for deed in ALL}
 
 
 def answer(connection: socket.socket, request: bytes) -> bool:
@@ -123,7 +124,7 @@ def serve() -> None:
     """Accepts nothing more once it has been told to stop: who waits then is somebody else's."""
     LISTENER.setblocking(False)
     while True:
-        ready, _, _ = select.select([LISTENER, WAKE[0]], [], [])
+        ready, _, _ = select.select([LISTENER.fileno(), WAKE[0]], [], [])
         if STOPPING.is_set():
             return
         if not ready:

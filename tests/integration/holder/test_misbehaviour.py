@@ -156,15 +156,15 @@ def test_what_a_module_leaves_behind_is_ended_with_it(tmp_path: Path) -> None:
         folder = str(node.folder)
 
         async def nothing_is_left() -> bool:
-            return not [pid for pid in os.listdir("/proc") if pid.isdigit() and started_in(folder, pid)]
+            return not [entry for entry in Path("/proc").iterdir() if started_in(folder, entry)]
 
         await eventually(nothing_is_left)
 
     run_with_node(tmp_path, story)
 
 
-def started_in(folder: str, pid: str) -> bool:
+def started_in(folder: str, process: Path) -> bool:
     try:
-        return f'HOTSWAP_HOLDER=["{folder}"'.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        return f'HOTSWAP_HOLDER=["{folder}"'.encode() in (process / "environ").read_bytes()
     except OSError:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_port_handover_switches_and_ends_without_a_failed_request(tmp_path: Path
                 old = node.current
                 await node.deploy(f"v{i}", handover=Handover.PORT)
                 assert old.forwarder is not None
-                await eventually(lambda old=old: gone(old.forwarder.pid))
+                await eventually(partial(gone, old.forwarder.pid))
             kill(node.client.holder)
             kill(node.current.forwarder)
             await eventually(lambda: answers_again(node, "v4"))

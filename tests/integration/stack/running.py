@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from agent.holder import wire
+from agent.holder.protocol import SOCKET_NAME
 from deploy.local.ledger import Ledger
-from deploy.local.processes import ProcessKey, session_members
+from deploy.local.processes import ProcessKey, key_of, session_members
 
 ROOT = Path(__file__).resolve().parents[3]
-GENEROUS = 60.0  # seconds; a slow machine may need them
+GENEROUS = 120.0  # seconds; a slow machine may need them
+COMMAND = "from app.cli.main import main; main()"  # what the console script does
 
 
 def until(condition: Callable[[], object], what: str, limit: float = GENEROUS) -> None:
@@ -25,20 +28,23 @@ def until(condition: Callable[[], object], what: str, limit: float = GENEROUS) -
 
 
 class RunningStack:
-    """The small stack over `folder`. Used as a context it leaves no process, whatever the test did."""
+    """The small stack over `folder`, or with `nodes` the whole one. As a context it leaves no process behind."""
 
     def __init__(
         self,
         folder: Path,
         *flags: str,
         port: int = 0,
+        nodes: str | None = None,
         prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self._output = folder.with_name(folder.name + ".output")
         self._seen: set[ProcessKey] = set()
-        command = [*prefix, sys.executable, "-m", "tests.integration.stack.small_stack", str(folder), str(port), *flags]
+        small = ["-m", "tests.integration.stack.small_stack", str(folder), str(port), *flags]
+        whole = ["-c", COMMAND, "up", "--data-dir", str(folder), "--port", str(port), "--nodes", str(nodes), *flags]
+        command = [*prefix, sys.executable, *(small if nodes is None else whole)]
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
@@ -57,7 +63,7 @@ class RunningStack:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._seen.update(self.processes())
+        self._seen.update(self.processes(), self.holders())
         for key in self._seen:
             if key.is_alive():
                 os.kill(key.pid, signal.SIGKILL)
@@ -95,13 +101,27 @@ class RunningStack:
         records = Ledger(self.folder / "run" / "processes").records()
         return {member for record in records for member in session_members(record.key)}
 
+    def holders(self) -> set[ProcessKey]:
+        """The holders of its nodes, as their sockets tell."""
+        found = set()
+        for path in self.folder.glob(f"nodes/*/{SOCKET_NAME}"):
+            with wire.new_socket() as connection:
+                try:
+                    wire.connect(connection, path.parent)
+                except OSError:
+                    continue
+                key = key_of(wire.peer(connection)[0])
+            if key is not None:
+                found.add(key)
+        return found
+
     def kill(self, service: str) -> None:
         """SIGKILL to a service's process."""
         os.kill(self.key(service).pid, signal.SIGKILL)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask the supervisor to stop; its exit code."""
-        self._seen.update(self.processes())
+        self._seen.update(self.processes(), self.holders())
         self.process.send_signal(number)
         return self.process.wait(GENEROUS)
 

@@ -146,29 +146,30 @@ NAMES = {
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-class TestOrder:
-    @PATIENT
-    @given(views())
-    def test_the_first_rule_that_holds_decides(self, case: tuple[Command, ModuleView]) -> None:
-        wanted, view = case
-        assert NAMES[type(commands.check(wanted, view))] == as_the_protocol_says(wanted, view)
+@PATIENT
+@given(views())
+def test_the_first_rule_that_holds_decides(case: tuple[Command, ModuleView]) -> None:
+    wanted, view = case
+    assert NAMES[type(commands.check(wanted, view))] == as_the_protocol_says(wanted, view)
 
-    @PATIENT
-    @given(views())
-    def test_nothing_below_the_highest_token_is_ever_accepted(self, case: tuple[Command, ModuleView]) -> None:
-        wanted, view = case
-        if isinstance(commands.check(wanted, view), commands.Accept):
-            assert wanted.token >= view.highest_token
-            assert view.same_id is None
 
-    @PATIENT
-    @given(views())
-    def test_what_was_accepted_is_not_accepted_again(self, case: tuple[Command, ModuleView]) -> None:
-        wanted, view = case
-        if isinstance(commands.check(wanted, view), commands.Accept):
-            recorded = known(wanted.operation_id, wanted.token, wanted.content())
-            after = ModuleView(max(view.highest_token, wanted.token), view.active_digest, recorded, (recorded,))
-            assert isinstance(commands.check(wanted, after), commands.AnswerRunning)
+@PATIENT
+@given(views())
+def test_nothing_below_the_highest_token_is_ever_accepted(case: tuple[Command, ModuleView]) -> None:
+    wanted, view = case
+    if isinstance(commands.check(wanted, view), commands.Accept):
+        assert wanted.token >= view.highest_token
+        assert view.same_id is None
+
+
+@PATIENT
+@given(views())
+def test_what_was_accepted_is_not_accepted_again(case: tuple[Command, ModuleView]) -> None:
+    wanted, view = case
+    if isinstance(commands.check(wanted, view), commands.Accept):
+        recorded = known(wanted.operation_id, wanted.token, wanted.content())
+        after = ModuleView(max(view.highest_token, wanted.token), view.active_digest, recorded, (recorded,))
+        assert isinstance(commands.check(wanted, after), commands.AnswerRunning)
 
 
 class TestContent:

@@ -126,6 +126,22 @@ def test_a_resolve_whose_claim_was_lost_by_nobodys_fault_is_asked_at_once() -> N
     assert play.on(1).error == "timed out"
 
 
+def test_a_resolve_after_poison_that_lost_its_claim_by_nobodys_fault_is_asked_at_once() -> None:
+    play = deploying(1)
+    for _ in range(3):
+        play.lose_claim(play.claim(play.on(1)), poison=True)
+    play.lose_claim(play.claim(play.on(1)))
+    assert (play.on(1).status, play.on(1).due_at, play.on(1).losses) == (RESOLVING, None, 3)
+
+
+def test_another_try_starts_with_no_losses() -> None:
+    play = deploying(1)
+    for _ in range(2):
+        play.lose_claim(play.claim(play.on(1)), poison=True)
+    play.report(play.claim(play.on(1)), Outcome.VOID)
+    assert (play.on(1).tries, play.on(1).losses) == (2, 0)
+
+
 def test_a_claim_found_lost_after_its_operation_was_given_up_changes_nothing() -> None:
     play = deploying(2)
     first = play.claim(play.on(1))

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -579,11 +580,11 @@ class Engine(RuleBasedStateMachine):
 
 def _profile() -> dict[str, Any]:
     if LONG:
-        return {"max_examples": 4000, "stateful_step_count": 70, "derandomize": False}
-    return {"max_examples": 250, "stateful_step_count": 50, "derandomize": True}
+        return {"max_examples": 3000, "stateful_step_count": 60, "derandomize": False}
+    return {"max_examples": 150, "stateful_step_count": 40, "derandomize": True}
 
 
-TestDecide = Engine.TestCase
+TestDecide = pytest.mark.timeout(7200 if LONG else 600)(Engine.TestCase)
 TestDecide.settings = settings(
     deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True, **_profile()
 )

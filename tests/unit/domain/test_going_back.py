@@ -134,12 +134,13 @@ def test_going_back_is_tried_three_times_with_a_pause_in_between() -> None:
     first = play.on(1)
     waits = []
     for tries in (1, 2, 3):
-        assert (play.on(1).tries, play.on(1).target, play.on(1).before) == (tries, OLD, NEW)
+        assert (play.on(1).tries, play.on(1).target, play.on(1).before, play.on(1).wave) == (tries, OLD, NEW, 0)
         due_at = play.on(1).due_at
         waits.append(due_at and (due_at - play.now).total_seconds())
         assert play.status() is DeploymentStatus.ROLLING_BACK
         play.fail(1, "disk_full")
     assert waits == [None, 1, 2]
+    assert play.on(1).due_at is None
     assert play.state.operations[3].follows == first.id
     assert play.status() is DeploymentStatus.FAILED
     assert (play.state.reason or "").endswith("; could not be brought back: qa-1: disk_full")
@@ -210,6 +211,24 @@ def test_a_node_that_drifted_before_is_left_as_it_was_and_named() -> None:
     assert play.status() is DeploymentStatus.ROLLED_BACK
     assert play.state.reason == f"1 failed, more than maxFailedNodes (0): qa-2: bad; without qa-1: runs {OTHER.digest}"
     assert play.desired() == {1: OLD, 2: OLD, 3: OLD}
+
+
+def test_a_node_on_which_the_same_release_was_forced_has_nothing_to_go_back_to() -> None:
+    play = Play({"strategy": "direct"}, force=True)
+    play.run_stage(StageKind.SCAN)
+    play.offer_lane([node(1, NEW), node(2)])
+    play.succeed(1)
+    play.fail(2)
+    assert play.status() is DeploymentStatus.ROLLED_BACK
+    assert play.desired() == {1: NEW, 2: OLD}
+
+
+def test_a_node_that_drifted_to_nothing_says_so() -> None:
+    play = Play({"strategy": "direct"})
+    play.run_stage(StageKind.SCAN)
+    play.offer_lane([node(1, None, desired=OLD), node(2)])
+    play.cancel()
+    assert play.state.reason == "cancelled by ann; without qa-1: runs nothing"
 
 
 def test_a_node_lost_while_going_back_is_named_and_ends_the_wait() -> None:

@@ -43,6 +43,13 @@ def test_it_joins_the_last_wave_where_that_has_room() -> None:
     assert play.on(6).wave == 2
 
 
+def test_the_room_in_a_wave_is_measured_with_the_node_that_joins() -> None:
+    play = rolling(4, "40%")
+    assert [play.on(number).wave for number in (1, 2, 3, 4)] == [0, 0, 1, 1]
+    play.send(NodeReturned(node(5)))
+    assert play.on(5).wave == 2
+
+
 def test_it_joins_no_wave_that_is_done() -> None:
     play = one_away(1, batch=2)
     play.pause()
@@ -89,6 +96,7 @@ def test_one_that_returns_with_the_release_has_nothing_to_do() -> None:
     play = one_away(1)
     play.come_back(2, NEW)
     assert (play.on(2).status, play.on(2).error, play.on(2).active) == (SKIPPED, "already runs it", NEW.digest)
+    assert play.on(2).wave == 0
     before = play.state
     play.come_back(2, NEW)
     assert play.state == before
@@ -159,6 +167,7 @@ def test_one_too_late_for_the_waves_is_named_and_gets_its_desired_state() -> Non
     play.send(NodeReturned(node(2)))
     play.send(NodeReturned(replace(node(3), drained=True)))
     assert play.numbers(SKIPPED) == [2, 3]
+    assert play.on(2).wave == 0
     play.run_stage(StageKind.VALIDATION)
     assert play.status() is DeploymentStatus.SUCCEEDED
     assert play.state.reason == "without qa-2: joined too late; qa-3: drained"

@@ -86,6 +86,12 @@ def test_skip_passes_over_and_names_what_is_away_or_drained() -> None:
     assert play.desired() == dict.fromkeys(range(1, 8), NEW)
 
 
+def test_what_is_passed_over_stands_in_the_last_wave() -> None:
+    play = offered([*nodes(3), drained(4)], {"strategy": "rolling", "rolling": {"batch": 1}})
+    assert play.on(4).wave == 2
+    assert offered([node(1, NEW)]).on(1).wave == 0
+
+
 def test_a_node_without_a_reason_is_unavailable() -> None:
     play = offered([*nodes(4), away(5, None)])
     assert play.on(5).error == "unavailable"
@@ -108,6 +114,7 @@ def test_wait_waits_for_what_is_away_without_the_lane() -> None:
     assert play.status() is DeploymentStatus.QUEUED
     play.offer_lane([node(1), node(2), node(3), drained(4)])
     assert play.grants() == 1
+    assert (play.stage(DEPLOY).waiting, play.stage(DEPLOY).due_at) == (None, None)
     assert play.status() is DeploymentStatus.RUNNING
     assert play.stage(DEPLOY).message is None
 
@@ -120,6 +127,19 @@ def test_max_unavailable_at_start_is_rounded_up(total: int, most: int) -> None:
     if most < total:
         assert play(most).grants() == 1
         assert play(most + 1).grants() == 0
+
+
+def test_to_wait_is_told() -> None:
+    """It was running its scan; now it stands in line again."""
+    play = Play({"unavailableNodes": "wait"})
+    play.state = replace(play.state, status=DeploymentStatus.RUNNING)
+    play.run_stage(StageKind.SCAN)
+    play.offer_lane([away(1)])
+    assert play.emitted("deployment.queued")[0].body == {"reason": "waits for qa-1 (not heard from for 12s)"}
+    stage = play.claim_stage(DEPLOY)
+    play.state = replace(play.state, status=DeploymentStatus.RUNNING)
+    play.send(LaneBusy(stage.id, stage.attempt, play.now, "held by 42", None))
+    assert play.emitted("deployment.queued")[1].body == {"reason": "held by 42"}
 
 
 def test_more_than_max_unavailable_at_start_is_refused_and_names_ten() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.domain.deployment import DeploymentKind, DeploymentStatus, StageKind, StageStatus
 from app.domain.events import Dispatch, StageReported
 from app.domain.pipeline import Decision, decide, plan, start
@@ -49,6 +51,25 @@ def test_a_rollback_and_a_repair_skip_all_before_the_lane_and_say_why() -> None:
         assert [stage.skipped for stage in planned] == [why, why, why, why, None, None]
 
 
+def test_the_lane_waits_for_the_scan_where_no_approval_is_asked_for() -> None:
+    play = Play()
+    assert [stage.kind for stage in play.state.stages if stage.claimable] == [SCAN]
+    play.run_stage(SCAN)
+    assert [stage.kind for stage in play.state.stages if stage.claimable] == [DEPLOY]
+
+
+def test_the_lane_waits_for_whatever_was_planned() -> None:
+    each: list[tuple[dict[str, Any], StageKind]] = [({"builds": True}, BUILD), ({"tests": True}, TEST)]
+    for asked, last in [*each, ({"approvals": True}, APPROVAL)]:
+        play = Play(**asked)
+        for kind in (BUILD, SCAN, TEST, APPROVAL):
+            if kind is not last and play.stage(kind).claimable:
+                play.run_stage(kind)
+        assert not play.stage(DEPLOY).claimable
+        play.run_stage(last)
+        assert play.stage(DEPLOY).claimable
+
+
 def test_a_rollback_wants_its_lane_at_once() -> None:
     play = Play(kind=DeploymentKind.ROLLBACK)
     assert [stage.kind for stage in play.state.stages if stage.claimable] == [DEPLOY]
@@ -71,6 +92,11 @@ def reported(decision: Decision, kind: StageKind, succeeded: bool = True) -> Dec
 
 def open_stages(decision: Decision) -> list[StageKind]:
     return [stage.kind for stage in decision.state.stages if stage.claimable]
+
+
+def test_the_first_event_tells_what_was_submitted() -> None:
+    play = Play()
+    assert play.emitted("deployment.submitted")[0].body == {"version": "1.1.0", "environment": "QA"}
 
 
 def test_build_and_scan_run_side_by_side_and_each_is_dispatched_once() -> None:

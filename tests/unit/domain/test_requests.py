@@ -32,6 +32,8 @@ def test_before_the_lane_a_cancel_ends_it_at_once() -> None:
     play.claim_stage(StageKind.SCAN)
     play.cancel()
     assert (play.status(), play.state.reason) == (CANCELLED, "cancelled by ann")
+    assert play.emitted("deployment.cancelled")[0].body == {"reason": "cancelled by ann"}
+    assert play.state.granted is False
     assert [stage.status for stage in play.state.stages[-2:]] == [StageStatus.CANCELLED, StageStatus.CANCELLED]
     assert play.stage(DEPLOY).message == "not reached: cancelled by ann"
     assert play.grants() == play.releases() == 0
@@ -252,8 +254,10 @@ def test_a_pause_that_expires_goes_back_by_default() -> None:
     play.send(PauseExpired())
     assert play.status() is DeploymentStatus.ROLLING_BACK
     assert play.state.reason == "paused for longer than pausedTimeout"
+    assert (play.state.paused, play.state.paused_until) == (False, None)
     play.succeed(1)
     play.send(PauseExpired())
+    assert play.status() is DeploymentStatus.ROLLED_BACK
 
 
 def test_a_pause_that_expires_may_go_on() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.domain.deployment import DeploymentStatus, OperationStatus, StageKind, StageStatus
-from app.domain.events import Dispatch, OperationReported, Outcome
+from app.domain.events import CountStale, Dispatch, OperationReported, Outcome
 from tests.unit.domain.play import NEW, OLD, OTHER, Play, deploying, node, node_id, rolling
 
 DEPLOY = StageKind.DEPLOY
@@ -139,6 +139,7 @@ def test_one_failure_too_many_goes_back() -> None:
     play.fail(2, "exited with 1")
     assert play.status() is DeploymentStatus.ROLLING_BACK
     assert play.state.reason == "1 failed, more than maxFailedNodes (0): qa-2: exited with 1"
+    assert play.emitted("deployment.rollingBack")[0].body == {"reason": play.state.reason}
     assert play.numbers(OperationStatus.CANCELLED) == [3, 4]
 
 
@@ -200,10 +201,17 @@ def test_a_node_that_says_it_succeeded_and_runs_something_else_failed() -> None:
     assert play.on(1).target == OLD
 
 
+def test_a_node_that_says_it_succeeded_and_runs_nothing_failed() -> None:
+    play = deploying(1)
+    play.report(play.claim(play.on(1)), Outcome.SUCCEEDED, None)
+    assert play.state.forward()[0].error == "says it succeeded, but runs nothing"
+
+
 def test_a_failure_without_words_has_some() -> None:
     play = deploying(2, {"maxFailedNodes": 1})
     play.report(play.claim(play.on(1)), Outcome.FAILED, OLD.digest)
     assert play.on(1).error == "the node gave it up"
+    assert play.emitted("operation.failed")[0].body["error"] == "the node gave it up"
     assert not play.on(1).changed
 
 
@@ -284,7 +292,8 @@ def test_a_report_before_any_claim_or_after_the_end_is_counted() -> None:
     play.send(OperationReported(operation.id, 1, Outcome.FAILED, OLD.digest))
     assert (play.state, play.stale()[-1].reason) == (before, "not claimed")
     play.send(OperationReported(node_id(99), 1, Outcome.FAILED, OLD.digest))
-    assert (play.state, play.stale()[-1].reason) == (before, "ended")
+    assert play.state == before
+    assert play.last == (CountStale(node_id(99), 1, "ended"),)
 
 
 def test_what_never_ran_is_tried_anew_under_another_id() -> None:

@@ -96,6 +96,11 @@ def test_a_worker_cannot_declare_the_rollout_done() -> None:
     play.run_stage(DEPLOY, succeeded=True)
     assert play.status() is DeploymentStatus.FAILED
     assert play.state.reason == "Deploy failed: reported as done without a lane"
+    play = Play()
+    play.run_stage(SCAN)
+    stage = play.claim_stage(DEPLOY)
+    play.send(StageReported(stage.id, 1, True, output_tail="what it said"))
+    assert play.stage(DEPLOY).output_tail == "what it said"
     assert play.grants() == 0
 
 
@@ -111,6 +116,10 @@ def test_a_busy_lane_is_asked_for_again_when_told() -> None:
     assert play.status() is DeploymentStatus.QUEUED
     assert waiting.id in {command.work_id for command in play.last if hasattr(command, "work_id")}
     assert play.emitted("stage.waiting")[0].body == {"stage": "Deploy", "reason": "held by 42"}
+    play.claim_stage(DEPLOY)
+    play.cancel()
+    ended = play.stage(DEPLOY)
+    assert (ended.waiting, ended.due_at, ended.claimable) == (None, None, False)
 
 
 def test_waiting_on_for_the_same_is_told_once() -> None:
@@ -145,7 +154,7 @@ def test_validation_that_fails_takes_everything_back() -> None:
     play.run_stage(VALIDATION, succeeded=False, message="/healthz answers 500")
     assert play.status() is DeploymentStatus.ROLLING_BACK
     assert play.stage(DEPLOY).status is StageStatus.RUNNING
-    assert play.emitted("stage.running")[0].body["stage"] == "Deploy"
+    assert play.emitted("stage.running")[0].body == {"stage": "Deploy", "message": play.state.reason}
     play.succeed(1)
     play.succeed(2)
     assert play.status() is DeploymentStatus.ROLLED_BACK
@@ -193,6 +202,7 @@ def test_a_date_ahead_is_waited_for() -> None:
     assert (waiting.status, waiting.waiting, waiting.due_at) == (StageStatus.WAITING, WaitingKind.DATE, until)
     assert waiting.message == "not before 2026-01-01 01:00:00 UTC"
     assert play.status() is DeploymentStatus.SCHEDULED
+    assert play.emitted("deployment.scheduled")[0].body == {"reason": "not before 2026-01-01 01:00:00 UTC"}
     before = play.state
     play.send(DateAhead(stage.id, 1, until))
     assert play.state == before

@@ -5,34 +5,34 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from app.cli.main import COMMANDS, app
-
-RUNNER = CliRunner()
+from app.cli.main import COMMANDS
+from app.cli.program import run
 
 
-def test_every_command_is_there_with_a_help() -> None:
-    shown = RUNNER.invoke(app, ["--help"], terminal_width=200)
-    assert shown.exit_code == 0
-    for name in COMMANDS:
-        assert name in shown.output
-        assert RUNNER.invoke(app, [name, "--help"]).exit_code == 0
+def typed(*words: str) -> int:
+    return int(run(COMMANDS, list(words)))
 
 
-@pytest.mark.parametrize("typed", ["nonsense", "up --nodes qa", "up --port 99999", "up --wrong"])
-def test_wrong_usage_is_code_2(typed: str) -> None:
-    assert RUNNER.invoke(app, typed.split()).exit_code == 2
+@pytest.mark.parametrize("command", ["up", "doctor"])
+def test_it_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert typed(command, "--help") == 0
+    assert "--data-dir" in capsys.readouterr().out
 
 
-def test_doctor_says_what_it_found_and_fails_for_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["nonsense", "up --nodes qa", "up --port 99999", "up --wrong"])
+def test_wrong_usage_is_code_2(words: str) -> None:
+    assert typed(*words.split()) == 2
+
+
+def test_doctor_says_what_it_found_and_fails_for_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
-    good = RUNNER.invoke(app, ["doctor", "--data-dir", str(tmp_path / "data"), "--port", "0"])
-    assert good.exit_code == 0, good.output
-    assert "SO_ATTACH_REUSEPORT_CBPF works" in good.output
-    bad = RUNNER.invoke(app, ["doctor", "--data-dir", str(tmp_path / "file" / "data"), "--port", "0"])
-    assert bad.exit_code == 2
-    assert "FAIL  data folder" in bad.output
+    assert typed("doctor", "--data-dir", str(tmp_path / "data"), "--port", "0") == 0
+    assert "SO_ATTACH_REUSEPORT_CBPF works" in capsys.readouterr().out
+    assert typed("doctor", "--data-dir", str(tmp_path / "file" / "data"), "--port", "0") == 2
+    assert "FAIL  data folder" in capsys.readouterr().out
 
 
 def test_the_command_starts_without_the_imports_of_others() -> None:
