@@ -80,9 +80,7 @@ class ProbeModule:
         folder = self._folder / version
         folder.mkdir()
         shutil.copyfile(SERVER, folder / "server.py")
-        (folder / "behaviour.json").write_text(
-            json.dumps({"manner": manner.value, "deferAccept": self._defer_accept})
-        )
+        (folder / "behaviour.json").write_text(json.dumps({"manner": manner.value, "deferAccept": self._defer_accept}))
         (folder / "hotswap.yaml").write_text(f"""\
 name: {self.name}
 version: {version}

@@ -48,9 +48,7 @@ def in_mid_rollout(module: ProbeModule, api: Api) -> tuple[str, str]:
 
 @pytest.mark.usefixtures("whole_again")
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_rollout_goes_on_when_a_service_is_killed(
-    module: ProbeModule, api: Api, stack: Stack, service: str
-) -> None:
+def test_a_rollout_goes_on_when_a_service_is_killed(module: ProbeModule, api: Api, stack: Stack, service: str) -> None:
     version, execution_id = in_mid_rollout(module, api)
     killed = stack.service(service)
     os.kill(killed, signal.SIGKILL)
