@@ -7,12 +7,11 @@ from __future__ import annotations
 import logging
 import time
 from typing import Any
-from uuid import UUID
 
 import structlog
 from celery import Task
 
-from workers import process, signing, tracing
+from workers import signing, tracing
 from workers.task_metrics import TASK_SECONDS
 
 log = logging.getLogger(__name__)
@@ -46,9 +45,5 @@ class Work(Task):  # type: ignore[misc]
                 result = super().__call__(*args, **kwargs)
                 outcome = "done" if result is not None else "nothing to do"
                 return result
-            except Exception as error:
-                if len(args) == 2:  # a deployment and a piece of its work, which may be claimed
-                    process.current().let_go(UUID(args[1]), error)
-                raise
             finally:
                 TASK_SECONDS.labels(task=self.name, outcome=outcome).observe(time.monotonic() - begun)

@@ -129,15 +129,3 @@ def hand_back(orchestrator: Orchestrator, executor_id: UUID) -> int:
         event = ClaimEnded(work_id, attempt, poison=False, why="its worker was stopped")  # type: ignore[arg-type]
         outcomes.apply(orchestrator, deployment_id, event)  # type: ignore[arg-type]
     return len(held)
-
-
-def let_go(orchestrator: Orchestrator, executor_id: UUID, work_id: UUID, *, poison: bool, why: str) -> None:
-    """Open a claim of a process that lives on, and whose work there ended without a report.
-
-    Nobody else would: its presence says that it works. Does nothing when the claim is not its own (any more).
-    """
-    with orchestrator.database.raw() as connection:
-        held: list[Any] = connection.execute(SQL["hand_back_stages"], {"executor_id": executor_id}).fetchall()
-    for held_id, deployment_id, attempt in held:
-        if held_id == work_id:
-            outcomes.apply(orchestrator, deployment_id, ClaimEnded(work_id, attempt, poison=poison, why=why))

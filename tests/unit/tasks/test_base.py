@@ -1,55 +1,61 @@
-"""The tasks' base class: whatever a task raises, its claim is given up."""
+"""The tasks' base class: only messages that one of us signed are executed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from uuid import UUID, uuid4
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery
 
-from tasks.base import Work
-from workers import process
+from tasks.base import UnsignedMessage, Work
+from workers import signing
 
 
-@dataclass
-class _Here:
-    let_go_of: list[tuple[UUID, Exception]] = field(default_factory=list)
-
-    def let_go(self, work_id: UUID, error: Exception) -> None:
-        self.let_go_of.append((work_id, error))
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> _Here:
-    current = _Here()
-    monkeypatch.setattr(process, "current", lambda: current)
-    return current
-
-
-def _task(outcome: Exception | None) -> Work:
-    def run(*_ids: str) -> str:
-        if outcome is not None:
-            raise outcome
-        return "done"
+def _task() -> Work:
+    def run(*ids: str) -> str:
+        return "done " + " ".join(ids)
 
     task: Work = Celery("test").task(run, base=Work, name="test.run")
     return task
 
 
-def test_a_task_that_raises_lets_go_of_its_work(here: _Here) -> None:
-    deployment, work, error = uuid4(), uuid4(), RuntimeError("unforeseen")
-    with pytest.raises(RuntimeError):
-        _task(error)(str(deployment), str(work))
-    assert here.let_go_of == [(work, error)]
+@contextmanager
+def _delivered(task: Work, task_id: str, headers: dict[str, Any]) -> Iterator[None]:
+    """The task as a worker calls it for a message."""
+    task.push_request(id=task_id, called_directly=False, headers=headers, root_id=task_id)
+    try:
+        yield
+    finally:
+        task.pop_request()
 
 
-def test_a_task_that_ends_well_keeps_out_of_it(here: _Here) -> None:
-    assert _task(None)(str(uuid4()), str(uuid4())) == "done"
-    assert here.let_go_of == []
+@pytest.fixture(autouse=True)
+def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "_secret", b"a secret of the test")
 
 
-def test_a_tick_has_no_work_to_let_go_of(here: _Here) -> None:
-    with pytest.raises(RuntimeError):
-        _task(RuntimeError("unforeseen"))()
-    assert here.let_go_of == []
+def test_a_signed_message_is_executed() -> None:
+    task, task_id, args = _task(), str(uuid4()), [str(uuid4()), str(uuid4())]
+    headers = {signing.HEADER: signing.signature("test.run", task_id, args, {})}
+    with _delivered(task, task_id, headers):
+        assert task(*args) == "done " + " ".join(args)
+
+
+@pytest.mark.parametrize("change", ["unsigned", "other arguments", "other task", "other id"])
+def test_any_other_message_is_refused(change: str) -> None:
+    task, task_id, args = _task(), str(uuid4()), [str(uuid4()), str(uuid4())]
+    name = "test.other" if change == "other task" else "test.run"
+    signed_id = str(uuid4()) if change == "other id" else task_id
+    signed = signing.signature(name, signed_id, [] if change == "other arguments" else args, {})
+    headers = {} if change == "unsigned" else {signing.HEADER: signed}
+    with _delivered(task, task_id, headers), pytest.raises(UnsignedMessage):
+        task(*args)
+
+
+def test_what_we_publish_is_signed() -> None:
+    headers = {"task": "test.run", "id": "1"}
+    signing._sign(headers, (["a"], {}, {}))
+    assert signing.genuine(headers[signing.HEADER], "test.run", "1", ["a"], {})
