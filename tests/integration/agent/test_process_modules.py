@@ -15,7 +15,7 @@ from agent.main import main
 from tests.integration.agent.bench import Bench, asynchronous, bench
 from tests.integration.agent.load import Load
 from tests.integration.agent.orchestrator import TENANT
-from tests.integration.agent.releases import Release, release, service
+from tests.integration.agent.releases import Release, release, service, website
 
 NAME = "web-service"
 
@@ -299,6 +299,32 @@ async def test_stop_with_and_without_modules(tmp_path: Path) -> None:
             await ask(port)
         await at.node.start()  # what was active runs again, at its port
         assert await ask(port) == "1.0.0"
+
+
+@asynchronous
+async def test_after_a_reboot_exactly_the_active_releases_run(tmp_path: Path) -> None:
+    """A reboot ends everything at once and keeps the disk: so do four kill -9."""
+    async with bench(tmp_path) as at:
+        one, two, site = service("1.0.0", at.key), service("2.0.0", at.key), website("1.0.0", at.key)
+        at.orchestrator.serve(one, two, site)
+        await at.orchestrator.do("qa-1", site, 1)
+        await at.orchestrator.do("qa-1", one, 1)
+        port = port_of(await at.orchestrator.do("qa-1", two, 2, keepWarm=600))
+        await at.orchestrator.until(lambda: [each["status"] for each in told(at)["standby"]] == ["warm"])
+        modules = [await pid_of(at, one), await pid_of(at, two)]
+        holder = holder_of(at)
+        assert holder is not None
+        os.kill(at.node.pid, signal.SIGKILL)
+        for pid in (holder, *modules):
+            os.kill(pid, signal.SIGKILL)
+        await at.node.died()
+        with pytest.raises(NoAnswer):
+            await ask(port)
+        await at.node.start()
+        await at.orchestrator.until(lambda: (told(at)["status"], told(at)["standby"]) == ("running", []))
+        assert await ask(port) == "2.0.0"
+        assert await pid_of(at, one) == modules[0]  # it was not started again
+        assert at.orchestrator.module("qa-1", "web-site")["digest"] == site.digest
 
 
 @asynchronous
