@@ -24,6 +24,7 @@ from agent.files_activation import FilesActivation
 from agent.health import HealthGate
 from agent.heartbeat import Heartbeat
 from agent.holder.client import HolderClient, HolderStarter
+from agent.holder.protocol import HolderError
 from agent.journal import Journal
 from agent.metrics import Counters
 from agent.module_metrics import ModuleMetrics
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 API_PORT = "api_port"
 GRACE = 1.0  # seconds for requests under way when the API closes
+SHUTDOWN_ATTEMPTS = 3
 LAST_OPERATIONS = 3.0  # seconds for operations when the modules are to end, too
 
 
@@ -110,7 +112,19 @@ class Service:
             await engine.stop(LAST_OPERATIONS if modules else config.limits.stop_timeout)
         await supervisor.close()
         if modules:
-            await holder.shutdown(drain_timeout=config.limits.stop_timeout)
+            await self._end_modules(holder)
+
+    async def _end_modules(self, holder: HolderClient) -> None:
+        """End all modules and the holder; if that dies meanwhile, its successor does it. Raises `HolderError`."""
+        for _ in range(SHUTDOWN_ATTEMPTS - 1):
+            try:
+                await holder.state()  # waits for the next holder where this one has just died
+                return await holder.shutdown(drain_timeout=self._config.limits.stop_timeout)
+            except HolderError as error:
+                log.warning("the holder died while it was to end the modules: %s", error)
+                await holder.close()
+                holder = await HolderClient.open(self._config.data_dir, start=self._start_holder)
+        return await holder.shutdown(drain_timeout=self._config.limits.stop_timeout)
 
 
 def _make_data_dir(config: AgentConfig) -> None:

@@ -299,6 +299,12 @@ async def test_stop_with_and_without_modules(tmp_path: Path) -> None:
             await ask(port)
         await at.node.start()  # what was active runs again, at its port
         assert await ask(port) == "1.0.0"
+        holder = holder_of(at)
+        assert holder is not None
+        os.kill(holder, signal.SIGKILL)
+        await at.node.stop(modules=True)  # the next holder ends what this one left
+        with pytest.raises(NoAnswer):
+            await ask(port)
 
 
 @asynchronous
