@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from agent.manifest import sections, values
@@ -34,6 +35,12 @@ def parse_manifest(content: bytes) -> Manifest:
 
     `content` is YAML in UTF-8, at most 64 KiB, one document, without tags, anchors and aliases.
     """
+    return _of_yaml(content)
+
+
+@lru_cache(maxsize=32)
+def _of_yaml(content: bytes) -> Manifest:
+    """Kept for a while: one activation asks for the same manifest several times. What is refused is not kept."""
     return _manifest(read_yaml(content))
 
 
