@@ -59,6 +59,7 @@ class HolderClient:
         self._link: Link | None = None
         self._connected = asyncio.Event()
         self._closed = False
+        self._stopping = False  # somebody has called `shutdown`
         self._holder: ProcessIdentity | None = None
         self._receivers: list[Callable[[Event], None]] = []
         self._exits: dict[ProcessIdentity, list[asyncio.Future[ProcessExited]]] = {}
@@ -200,8 +201,8 @@ class HolderClient:
         await self._call("stop", identity=str(identity), drainTimeout=drain_timeout)
 
     async def shutdown(self, *, drain_timeout: float) -> None:
-        """Ends every process (as `stop`), closes all addresses, ends the holder; returns when it has ended. The client
-        is closed then."""
+        """Ends every process (as `stop`), closes all addresses, ends the holder; returns when it has ended. This client
+        and every other one of the folder is closed then: none starts the holder again."""
         pidfd = identities.open_pidfd(self.holder)
         self._closed = True
         try:
@@ -285,7 +286,10 @@ class HolderClient:
         if link is not self._link:
             return
         self._connected.clear()
-        if not self._closed:
+        if self._stopping:
+            self._closed = True
+            self._fail_waiting()
+        elif not self._closed:
             self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
@@ -304,7 +308,9 @@ class HolderClient:
             self._keep(message["listeners"]["key"], message["listeners"], fds)
             return
         wire.close_all(fds)
-        if "released" in message:
+        if "stopping" in message:
+            self._stopping = True
+        elif "released" in message:
             _, old = self._listeners.pop(message["released"], ({}, []))
             wire.close_all(old)
         elif "event" in message:

@@ -16,6 +16,7 @@ from agent.holder.loop import Loop
 from agent.holder.pump import Pump
 
 PATIENCE = 20.0  # seconds a user waits for a module that is being started again
+_LOOK_SECONDS = 2.0
 _AT_ONCE = 64
 _PAUSE_WITHOUT_DESCRIPTORS = 0.1
 
@@ -31,6 +32,9 @@ class Forwarder:
         self._accepting = True
         os.set_blocking(listener.fileno(), False)
         self._watch = loop.watch(listener.fileno(), select.EPOLLIN, self._accept)
+        self._parent = os.getppid()
+        self._refusals = 0
+        loop.every(_LOOK_SECONDS, self._end_when_forsaken)
 
     def stop_accepting(self) -> None:
         """What is connected goes on; the loop ends with the last of it."""
@@ -39,6 +43,16 @@ class Forwarder:
             self._watch.end()
             self._listener.close()
         self._end_if_done()
+
+    def _end_when_forsaken(self) -> None:
+        """When the holder that made it has died and its module too, nobody may be left to end it. (With only the holder
+        dead, the next one adopts it.)"""
+        if os.getppid() == self._parent:
+            return
+        with socket.socket() as sock:
+            self._refusals = self._refusals + 1 if sock.connect_ex(self._target) else 0
+        if self._refusals > PATIENCE / _LOOK_SECONDS:
+            self.stop_accepting()
 
     def _accept(self, mask: int) -> None:
         if mask & select.EPOLLHUP:

@@ -15,6 +15,8 @@ from agent.holder import forwarder, identity, shim
 from agent.holder.loop import Loop, Timer, Watch
 from agent.holder.protocol import ProcessIdentity, Side, StartFailed
 
+_NAME = "hotswap-forwarder"
+_STRAY_SECONDS = 0.5
 _LOWEST_PORT = 10_240
 _ATTEMPTS = 200
 _LINGER_SECONDS = 5.0  # for its last bytes, after the end of its module
@@ -98,6 +100,24 @@ class Forwarders:
         its.accepting = False
         self._send(its, signals.SIGKILL)
 
+    def end_strays(self, log: Path) -> None:
+        """Forwarders of an earlier holder that no process of ours names: they accept no more. Known by our log, which
+        they have open."""
+        for pid in identity.all_pids():
+            who = identity.identity_of(pid)
+            if who is None or who in self._table or identity.name_of(pid) != _NAME[:15]:
+                continue
+            try:
+                if Path(f"/proc/{pid}/fd/1").readlink() != log:
+                    continue
+            except OSError:
+                continue
+            pidfd = identity.open_pidfd(who)
+            if pidfd is not None:
+                signals.pidfd_send_signal(pidfd, signals.SIGTERM)
+                select.select([pidfd], [], [], _STRAY_SECONDS)  # without connections it ends at once
+                os.close(pidfd)
+
     def get(self, who: ProcessIdentity | None) -> Forwarder | None:
         return self._table.get(who) if who is not None else None
 
@@ -118,7 +138,7 @@ def _become_forwarder(listener: socket.socket, port: int, key: str) -> None:
         os.setsid()
         shim.reset_signals()
         own = shim.keep_only(listener.fileno())
-        identity.name_this_process(f"hotswap-forwarder {key} to port {port}")
+        identity.name_this_process(f"{_NAME} {port} {key}")
         forwarder.run(socket.socket(fileno=own), port)
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -37,6 +37,7 @@ from agent.holder.snapshot import Snapshot
 from agent.holder.sockdiag import waiting_on_port
 from agent.holder.starts import Starts
 
+LOG_NAME = "holder.log"
 _LOG_SECONDS = 1.0
 
 
@@ -72,6 +73,7 @@ class Holder:
             self.addresses.take_over(listeners)
         for process in adopted:
             self._adopt_forwarder(process)
+        self._forwarders.end_strays(Path(self._folder, LOG_NAME))
 
     def _adopt_forwarder(self, process: Process) -> None:
         its = process.marker

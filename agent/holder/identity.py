@@ -42,6 +42,14 @@ def current() -> ProcessIdentity:
     return who
 
 
+def name_of(pid: int) -> str | None:
+    """At most 15 characters."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text().rstrip("\n")
+    except OSError:
+        return None
+
+
 def session_of(pid: int) -> int | None:
     fields = _stat(pid)
     return int(fields[3]) if fields else None

@@ -24,6 +24,7 @@ class Link:
         self._sock: socket | None = None
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._pieces: dict[int, list[str]] = {}
         self._hello: asyncio.Future[dict[str, Any]] | None = None
         self._sending = asyncio.Lock()
 
@@ -116,6 +117,12 @@ class Link:
             self._received(message, fds)
             return
         wire.close_all(fds)
+        if "piece" in message:
+            pieces = self._pieces.setdefault(message["id"], [])
+            pieces.append(message["piece"])
+            if not message["last"]:
+                return
+            message = wire.join(self._pieces.pop(message["id"]))
         answer = self._answers.get(message["id"])
         if answer is None or answer.done():
             return

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 from agent.holder import identity, shim, wire
+from agent.holder.holder import LOG_NAME as LOG_NAME
 from agent.holder.loop import Loop
 from agent.holder.protocol import LOCK_NAME, SOCKET_NAME
 from agent.holder.report import report
 from agent.holder.server import Server
 
-LOG_NAME = "holder.log"
 _BACKLOG = 16
 _LOG_BYTES = 1024 * 1024
 

@@ -159,7 +159,8 @@ class Server:
             if isinstance(result, HolderError):
                 connection.send({"id": number, "error": {"code": result.code, "message": str(result)}})
             else:
-                connection.send({"id": number, "result": result})
+                for part in wire.parts({"id": number, "result": result}):
+                    connection.send(part)
 
         try:
             self._call(connection, str(message.get("call")), message, fds, answer)
@@ -191,6 +192,8 @@ class Server:
         elif call == "spawn":
             self.holder.spawn(ProcessSpec.from_wire(message["spec"]), lambda done: answer(_spawned(done)))
         elif call == "shutdown":
+            for other in self._connections:
+                other.send({"stopping": True})
             self.holder.shutdown(float(message["drainTimeout"]), lambda: self._end(answer))
         else:
             answer(_SIMPLE[call](self.holder, message))

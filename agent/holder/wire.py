@@ -14,6 +14,7 @@ from typing import Any
 from agent.holder.protocol import SOCKET_NAME, BadRequest
 
 LARGEST = 400_000  # bytes; twice the usual net.core.wmem_max, which is what the kernel allows after doubling
+_PIECE = 64_000  # characters; quoting makes them longer
 MOST_DESCRIPTORS = 250  # SCM_MAX_FD is 253
 
 
@@ -59,6 +60,22 @@ def encode(message: dict[str, Any]) -> bytes:
     if len(data) > LARGEST // 2:
         raise BadRequest(f"a message of {len(data)} bytes is too large (at most {LARGEST // 2})")
     return data
+
+
+def parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """An answer of any size as messages that fit: itself, or pieces of its text that `join` puts together."""
+    text = json.dumps(message, separators=(",", ":"))
+    if len(text) <= _PIECE:
+        return [message]
+    pieces = [text[i : i + _PIECE] for i in range(0, len(text), _PIECE)]
+    return [{"id": message["id"], "piece": piece, "last": piece is pieces[-1]} for piece in pieces]
+
+
+def join(pieces: Sequence[str]) -> dict[str, Any]:
+    """The inverse of `parts`."""
+    message = json.loads("".join(pieces))
+    assert isinstance(message, dict)
+    return message
 
 
 def send(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:

@@ -6,15 +6,17 @@ import asyncio
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from agent.holder import recovery
+from agent.holder import forwarder, recovery
 from agent.holder.client import HolderClient
-from agent.holder.protocol import Handover, HolderLost, Side, UnknownProcess
+from agent.holder.main import run
+from agent.holder.protocol import Handover, HolderLost, HolderStopped, Side, UnknownProcess
 from tests.integration.holder.load import Load, ask
-from tests.integration.holder.node import KEY, Node, eventually, kill, run_with_node
+from tests.integration.holder.node import KEY, Node, eventually, gone_process, kill, run_with_node
 
 
 async def both_die(node: Node) -> None:
@@ -70,7 +72,6 @@ def test_without_the_right_to_take_descriptors_the_address_still_serves(
     async def start_without_the_right(folder: Path) -> None:
         pid = os.fork()
         if pid == 0:
-            from agent.holder.main import run
 
             def refused(pidfd: int, fd: int) -> int:
                 raise PermissionError(1, "not permitted")
@@ -152,6 +153,62 @@ def test_a_folder_with_a_very_long_name(tmp_path: Path) -> None:
         assert (await node.state()).keys[KEY].active is Side.A
 
     run_with_node(folder, story)
+
+
+def test_other_clients_do_not_start_a_holder_again_after_a_shutdown(tmp_path: Path) -> None:
+    async def play() -> None:
+        node, other = await Node.open(tmp_path), await HolderClient.open(tmp_path)
+        worker = await node.client.spawn(node.spec("worker", None, handover=Handover.NONE))
+        waiting = asyncio.create_task(other.wait(worker.identity))
+        await other.state()
+        await node.client.shutdown(drain_timeout=0.5)
+        assert (await waiting).retired
+
+        async def closed() -> bool:
+            try:
+                await other.state()
+            except HolderStopped:
+                return True
+            except HolderLost:
+                pass
+            return False
+
+        await eventually(closed)
+        assert not (tmp_path / "holder.sock").exists()
+        await other.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("next_holder_comes", [False, True])
+def test_a_forsaken_forwarder_ends(tmp_path: Path, next_holder_comes: bool) -> None:
+    """Agent, holder and module are dead: nobody knows of it any more."""
+
+    async def start_impatient(folder: Path) -> None:
+        pid = os.fork()
+        if pid == 0:
+            if not next_holder_comes:
+                forwarder.PATIENCE, forwarder._LOOK_SECONDS = 0.5, 0.1
+            os._exit(run(folder))
+
+    async def story(first: Node) -> None:
+        await first.end()
+        node = Node(tmp_path, await HolderClient.open(tmp_path, start=start_impatient))
+        await node.listen()
+        await node.deploy("v1", handover=Handover.PORT)
+        assert node.current is not None and node.current.forwarder is not None
+        holder = node.client.holder
+        await node.client.close()
+        kill(holder)
+        kill(node.current.identity)
+        if not next_holder_comes:
+            await eventually(partial(gone_process, node.current.forwarder))
+        node.client = first.client = await HolderClient.open(node.folder)
+        assert (await node.state()).keys == {}
+        assert await node.client.listen(KEY, node.address.host, node.address.port) == node.address
+        await eventually(partial(gone_process, node.current.forwarder))
+
+    run_with_node(tmp_path, story)
 
 
 def test_shutdown_leaves_nothing(tmp_path: Path) -> None:

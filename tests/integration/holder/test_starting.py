@@ -251,6 +251,17 @@ def test_a_large_environment(tmp_path: Path) -> None:
     run_with_node(tmp_path, story)
 
 
+def test_a_state_larger_than_a_packet(tmp_path: Path) -> None:
+    async def story(node: Node) -> None:
+        tag = "tag \u00e4 \"quoted\" " * 1000
+        spec = telling(node, handover=Handover.NONE, command=["/bin/sh", "-c", "exit 0"], tag=tag)
+        for _ in range(25):
+            await node.client.spawn(spec)
+        assert [process.tag for process in (await node.state()).processes] == [tag] * 25
+
+    run_with_node(tmp_path, story)
+
+
 def test_many_processes_at_once(tmp_path: Path) -> None:
     async def story(node: Node) -> None:
         spec = telling(node, handover=Handover.NONE, command=["/bin/sh", "-c", "exit 7"])
