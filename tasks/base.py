@@ -1,5 +1,5 @@
 """The one base class of all tasks: checks the message's signature, owns log context and metrics, never lets a task
-retry by itself. What failed unexpectedly keeps its claim: the reconciler gives it to the next attempt.
+retry by itself. What failed unexpectedly has given its claim back: the next attempt is another task.
 """
 
 from __future__ import annotations

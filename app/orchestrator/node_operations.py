@@ -20,6 +20,7 @@ from app.infrastructure.work_metrics import NODE_OPERATIONS
 from app.orchestrator import claims, outcomes
 from app.orchestrator.claims import ClaimedOperation
 from app.orchestrator.context import Orchestrator
+from app.orchestrator.settling import settled
 
 UNANSWERED_FOR = 20.0
 """Seconds without any answer after which a forward operation is given up: an agent is back from kill -9 long before."""
@@ -46,6 +47,13 @@ def execute(
     orchestrator: Orchestrator, nodes: Nodes, executor_id: UUID, deployment_id: UUID, operation_id: UUID
 ) -> str | None:
     """Claim, perform and report one operation. Returns its outcome, None when there was nothing to claim."""
+    with settled(orchestrator, executor_id, deployment_id, operation_id):
+        return _execute(orchestrator, nodes, executor_id, deployment_id, operation_id)
+
+
+def _execute(
+    orchestrator: Orchestrator, nodes: Nodes, executor_id: UUID, deployment_id: UUID, operation_id: UUID
+) -> str | None:
     work = claims.claim_operation(orchestrator, executor_id, deployment_id, operation_id)
     if work is None:
         return None

@@ -11,6 +11,7 @@ from app.orchestrator import claims, lanes, outcomes
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.scanning import Verdict, scan
+from app.orchestrator.settling import settled
 from app.orchestrator.validating import validate
 
 TAIL_CHARACTERS = 4096
@@ -20,12 +21,13 @@ def execute(
     orchestrator: Orchestrator, nodes: Nodes, executor_id: UUID, deployment_id: UUID, stage_id: UUID
 ) -> str | None:
     """Claim and execute one stage. Returns a short result for operators, None when there was nothing to claim."""
-    claimed = claims.claim_stage(orchestrator, executor_id, deployment_id, stage_id)
-    if claimed is None:
-        return None
-    if claimed.kind is StageKind.DEPLOY:
-        return lanes.enter(orchestrator, claimed)
-    return report(orchestrator, claimed, _perform(orchestrator, nodes, claimed))
+    with settled(orchestrator, executor_id, deployment_id, stage_id):
+        claimed = claims.claim_stage(orchestrator, executor_id, deployment_id, stage_id)
+        if claimed is None:
+            return None
+        if claimed.kind is StageKind.DEPLOY:
+            return lanes.enter(orchestrator, claimed)
+        return report(orchestrator, claimed, _perform(orchestrator, nodes, claimed))
 
 
 def report(orchestrator: Orchestrator, claimed: ClaimedStage, verdict: Verdict) -> str:

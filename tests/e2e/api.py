@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,9 +81,9 @@ class Api:
         last, deadline = 0, time.monotonic() + limit
         while True:
             try:
-                for event in self.events(execution_id, after=last):
-                    last = event["id"]
-                    assert time.monotonic() < deadline, self.deployment(execution_id)
+                with self.stream(execution_id, last, deadline) as events:
+                    for event in events:
+                        last = event["id"]
                 found = self.deployment(execution_id)
             except (httpx.TransportError, Refused) as error:
                 # A server that is restarted under us; what was seen is not asked for again.
@@ -98,15 +100,16 @@ class Api:
             yield from lines
 
     @contextmanager
-    def stream(self, execution_id: str, after: int = 0) -> Iterator[Iterator[Json]]:
-        """The same, for who wants to hang up in the middle."""
+    def stream(self, execution_id: str, after: int = 0, deadline: float = math.inf) -> Iterator[Iterator[Json]]:
+        """The same, for who wants to hang up in the middle. It ends at the deadline, too (monotonic time)."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
         path = f"/deployments/{execution_id}/events"
         with self._client.stream("GET", path, headers=headers, timeout=_TIMEOUT) as answer:
             if answer.status_code not in (200, 204):
                 answer.read()
                 raise Refused(answer)
-            yield _events(answer.iter_lines())
+            lines = itertools.takewhile(lambda _: time.monotonic() < deadline, answer.iter_lines())
+            yield _events(lines)
 
     def until(self, execution_id: str, status: str, limit: float = GENEROUS) -> Json:
         """Wait until it has this status."""

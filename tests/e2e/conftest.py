@@ -52,9 +52,7 @@ def new_module(stack: Stack, new_name: NameMaker, tmp_path: Path) -> ModuleMaker
 
     def make(**options: object) -> ProbeModule:
         name = new_name("probe")
-        folder = tmp_path / name
-        folder.mkdir()
-        return ProbeModule(stack, name, folder, **options)  # type: ignore[arg-type]
+        return ProbeModule(stack, name, tmp_path / name, **options)  # type: ignore[arg-type]
 
     return make
 

@@ -27,6 +27,7 @@ class Manner(StrEnum):
     UNWELL = "unwell"  # starts, and never gets healthy
     EXITS = "exits"  # at once, with code 3
     STUBBORN = "stubborn"  # ignores SIGTERM
+    SLOW = "slow"  # gets healthy after a while
     GATED = "gated"  # gets healthy on a node once its gate is open there
 
 
@@ -62,6 +63,7 @@ class ProbeModule:
     def __init__(
         self, stack: Stack, name: str, folder: Path, *, handover: str = "socket", defer_accept: bool = False
     ) -> None:
+        folder.mkdir()
         self.name = name
         self._stack, self._folder = stack, folder
         self._handover, self._defer_accept = handover, defer_accept
@@ -78,9 +80,7 @@ class ProbeModule:
         folder = self._folder / version
         folder.mkdir()
         shutil.copyfile(SERVER, folder / "server.py")
-        (folder / "behaviour.json").write_text(
-            json.dumps({"manner": manner.value, "deferAccept": self._defer_accept})
-        )
+        (folder / "behaviour.json").write_text(json.dumps({"manner": manner.value, "deferAccept": self._defer_accept}))
         (folder / "hotswap.yaml").write_text(f"""\
 name: {self.name}
 version: {version}

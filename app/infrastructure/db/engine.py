@@ -7,12 +7,14 @@ session carries `idle_in_transaction_session_timeout`, `transaction_timeout`, `l
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
 from config.settings import Settings
@@ -71,6 +73,7 @@ class Database:
         )
         patience = settings.database_statement_timeout + _GRACE_SECONDS
         event.listen(self.engine, "do_connect", lambda *how: BoundedConnection.open(patience, *how[2:]))
+        event.listen(self.engine, "checkout", _refuse_closed)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -96,3 +99,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _refuse_closed(driver: Raw, *_: object) -> None:
+    """At checkout: a connection whose server is gone is replaced, and with it all older ones of the pool.
+
+    The server sends nothing unasked but its farewell, so what can be read from an idle connection is the end of it.
+    That costs no round trip, and after a restart of PostgreSQL no request meets a connection from before it.
+    """
+    poll = select.poll()
+    poll.register(driver.pgconn.socket, select.POLLIN | select.POLLRDHUP)
+    if poll.poll(0):
+        raise InvalidatePoolError("the server has closed the connection")

@@ -146,6 +146,11 @@ select id, deployment_id, attempt from stages where executor_id = %(executor_id)
  union all
 select id, deployment_id, attempt from node_operations where executor_id = %(executor_id)s
 
+-- name: held_claim
+select attempt from stages where id = %(work_id)s and executor_id = %(executor_id)s
+ union all
+select attempt from node_operations where id = %(work_id)s and executor_id = %(executor_id)s
+
 -- name: lock_lane
 select holder, fencing_token, granted_place from lanes
  where module_id = %(module_id)s and environment_id = %(environment_id)s for update

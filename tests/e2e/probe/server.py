@@ -1,7 +1,7 @@
 """The module that the tests deploy: answers its version, and misbehaves as `behaviour.json` beside it says.
 
 Each start is a line in HOTSWAP_DATA_DIR/starts: version and process id. A gated release is unwell until there is a file
-HOTSWAP_DATA_DIR/open-VERSION.
+HOTSWAP_DATA_DIR/open-VERSION, a slow one for SLOWNESS seconds.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import threading
 import time
 from pathlib import Path
 
+SLOWNESS = 0.7
 IDLE_GRACE = 10.0  # seconds in which an idle connection may still send a request after SIGTERM
 
 behaviour = json.loads(Path("behaviour.json").read_text())
 manner = behaviour["manner"]
 version = os.environ["HOTSWAP_VERSION"]
 data = Path(os.environ["HOTSWAP_DATA_DIR"])
+started = time.monotonic()
 stopping = threading.Event()
 
 
@@ -107,11 +109,19 @@ def converse(connection: socket.socket) -> None:
 
 def answer(path: str) -> tuple[str, bytes]:
     """Status and body. Unwell releases say so at every path, so that one answer of them to a user would be seen."""
-    if manner == "unwell" or (manner == "gated" and not (data / f"open-{version}").exists()):
+    if unwell():
         if path == "/healthz":
             print("unhealthy: the orders database does not answer", flush=True)
         return "503 Unwell", version.encode()
     return "200 OK", version.encode()
+
+
+def unwell() -> bool:
+    if manner == "gated":
+        return not (data / f"open-{version}").exists()
+    if manner == "slow":
+        return time.monotonic() - started < SLOWNESS
+    return bool(manner == "unwell")
 
 
 if __name__ == "__main__":
