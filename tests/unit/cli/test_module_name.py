@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli.errors import UsageProblem
@@ -39,6 +39,7 @@ def test_names_in_yaml(text: str, name: str | None) -> None:
     assert name_of(text.encode()) == name
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(content: bytes) -> None:
     name_of(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli.server_sent_events import EventTooLong, ServerSentEvent, lines, parse
@@ -23,6 +23,7 @@ EVENTS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(STREAM.encode())), max_size=12))
 def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
     content = STREAM.encode()
@@ -35,6 +36,7 @@ def test_byte_by_byte() -> None:
     assert list(parse(lines(bytes([byte]) for byte in STREAM.encode()))) == EVENTS
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_nothing_that_arrives_raises_anything_else(content: bytes) -> None:
     list(parse(lines([content])))

@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (watching, "_LOOK_AFTER_EVENT", 0.0),
         (watching, "_LOOK_WITHOUT", 0.02),
         (watching, "_LOOK_WITH_STREAM", 0.05),
-        (watching, "_LAST_EVENTS", 0.3),
+        (watching, "_LAST_EVENTS", 30.0),
         (event_feed, "_FIRST_PAUSE", 0.01),
         (event_feed, "_LONGEST_PAUSE", 0.02),
         (event_feed, "_POLL", 0.01),
@@ -92,11 +92,12 @@ def test_a_broken_stream_goes_on_where_it_broke_without_gap_or_repeat(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line.get("id") for line in lines] == [1, 2, 3, None]
     assert lines[-1]["status"] == "Succeeded"
-    assert server.resumed == ["0", "1", "1", "1", "1", "2"]
+    assert server.resumed[:6] == ["0", "1", "1", "1", "1", "2"]
+    assert set(server.resumed[6:]) <= {"3"}  # how often it asks again before it looks is chance
 
 
 def test_a_server_that_restarts_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    server = Server([])
+    server = Server([SUCCEEDED])
     gone = httpx.ConnectError("[Errno 111] Connection refused")
     answers: list[Callable[[httpx.Request], httpx.Response]] = [server._show, _raise(gone), _raise(gone), server._show]
     server.api.on("GET", SHOW, *answers)
@@ -186,7 +187,7 @@ def test_wait_returns_7_at_once_when_a_person_is_waited_for(tmp_path: Path, stat
 
 
 def test_with_a_timeout_a_person_is_waited_for_until_then(tmp_path: Path) -> None:
-    code, api = waiting(tmp_path, "PendingApproval", "--timeout", "100ms")
+    code, api = waiting(tmp_path, "PendingApproval", "--timeout", "1s")
     assert code == ExitCode.WAITING_FOR_A_PERSON
     assert len([request for request in api.requests if request.url.path.endswith(DEPLOYMENT)]) > 1
 
