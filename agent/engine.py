@@ -66,7 +66,7 @@ class Engine:
                 return self._accept(command, supersedes)
             case commands.AnswerRecorded(outdated) | commands.AnswerRunning(outdated):
                 if outdated:
-                    self._counters.stale("agent", "known_id")
+                    self._late(command.operation_id, "known_id")
                 return self._answer(command.operation_id)
             case refused:
                 raise self._refusal(refused, command)
@@ -76,11 +76,11 @@ class Engine:
             case commands.RefuseMismatch():
                 return Refusal(RefusalCode.MISMATCH, "this operation id was sent before with other content")
             case commands.RefuseVoid():
-                self._counters.stale("agent", "void")
+                self._late(command.operation_id, "void")
                 self._learn_void(command)
                 return Refusal(RefusalCode.VOID, "this operation was given up")
             case commands.RefuseStale(highest):
-                return self._stale(highest)
+                return self._stale(command.operation_id, highest)
             case commands.RefuseBusy(other):
                 message = "another operation runs under an equal token"
                 return Refusal(RefusalCode.BUSY, message, {"operationId": other})
@@ -89,8 +89,13 @@ class Engine:
                 return Refusal(RefusalCode.UNEXPECTED_ACTIVE, message, {"activeDigest": active})
         raise AssertionError(f"{decision} is no refusal")
 
-    def _stale(self, highest: int) -> Refusal:
-        self._counters.stale("agent", "stale")
+    def _late(self, operation_id: str, reason: str) -> None:
+        """Something came too late: counted and told, and no node's failure."""
+        self._counters.stale("agent", reason)
+        log.warning("operation %s came too late: %s", operation_id, reason)
+
+    def _stale(self, operation_id: str, highest: int) -> Refusal:
+        self._late(operation_id, "stale")
         message = "the fencing token is lower than the highest seen"
         return Refusal(RefusalCode.STALE, message, {"highestToken": highest})
 
@@ -233,7 +238,7 @@ class Engine:
             case commands.RefuseMismatch():
                 raise Refusal(RefusalCode.MISMATCH, "this operation belongs to another module")
             case commands.RefuseStale(highest):
-                raise self._stale(highest)
+                raise self._stale(request.operation_id, highest)
             case commands.RecordVoid():
                 self._journal.record_void(request.operation_id, request.key, request.token, time.time())
             case commands.StopAndWait(raised):

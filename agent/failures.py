@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from enum import StrEnum
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -47,6 +48,7 @@ def failure_of(error: BaseException) -> OperationFailed:
         return error
     if isinstance(error, TimeoutError):
         return OperationFailed(FailureCode.TIMEOUT, "the operation took longer than its timeout")
-    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
+    full = isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS
+    if full or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return OperationFailed(FailureCode.DISK_FULL, f"the disk is full: {error}")
     return OperationFailed(FailureCode.INTERNAL, f"{type(error).__name__}: {error}")

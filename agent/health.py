@@ -149,7 +149,7 @@ class HealthGate:
                         await lost.wait()
         finally:
             unsubscribe()
-        raise OperationFailed(FailureCode.NOT_LISTENING, _SHUT_IT_DOWN, candidate.tail())
+        raise OperationFailed(FailureCode.NOT_LISTENING, _CLOSED_IT, candidate.tail())
 
 
 _NEVER_ACCEPTED = (
@@ -157,10 +157,9 @@ _NEVER_ACCEPTED = (
     "take the socket from fd 3 (LISTEN_FDS), or use handover: port"
 )
 _CLOSED_IT = (
-    "it does not listen on the inherited socket: it closed descriptor 3; take the socket from there (LISTEN_FDS), "
-    "or use handover: port"
+    "it does not listen on the inherited socket: it closed or shut down descriptor 3; "
+    "take the socket from there (LISTEN_FDS), or use handover: port"
 )
-_SHUT_IT_DOWN = "it does not listen on the inherited socket: it shut down descriptor 3"
 
 
 @dataclass(slots=True)

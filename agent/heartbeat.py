@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -66,7 +67,7 @@ class Heartbeat:
                 await self._beat(self._urls[turn % len(self._urls)], engine)
                 self._counters.heartbeat("answered")
                 failures = 0
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Refusal) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Refusal, sqlite3.Error) as error:
                 turn, failures = turn + 1, failures + 1
                 self._counters.heartbeat("failed")
                 log.warning("heartbeat: %s: %s", type(error).__name__, error)

@@ -19,7 +19,7 @@ def destination_of(manifest: Manifest, config: AgentConfig, folders: NodeFolders
     """Where the module wants to be found; on a machine with many nodes that is below the node's own folder."""
     if manifest.files is None or manifest.files.destination is None:
         return None
-    wanted = Path(manifest.files.destination)
+    wanted = Path(os.path.normpath(manifest.files.destination))
     if not config.map_destinations:
         return wanted
     return folders.mapped_root / wanted.relative_to(wanted.anchor)

@@ -56,10 +56,10 @@ class ProcessActivation:
         module = self._journal.module(command.key)
         program = self._processes.program(command.key, release)
         old = self._old(module)
-        if old is not None and Handover.NONE in (old.handover, program.handover):
+        if Handover.NONE in (program.handover, old.handover if old is not None else None):
             raise OperationFailed(FailureCode.INTERNAL, "with `handover: none` there is no second side for a preview")
         standing = await self._stand(operation, program, module)
-        self._journal.put_side(replace(standing.record, role=Role.PREVIEW, until=None))
+        self._supervisor.keep_warm(replace(standing.record, role=Role.PREVIEW, until=None))
 
     # -- activate ---------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +35,7 @@ from agent.holder.protocol import (
 )
 from agent.holder.protocol import Handover as HolderHandover
 from agent.journal import Journal
-from agent.manifest import Kind, Manifest
+from agent.manifest import Kind, Manifest, Run
 from agent.paths import NodeFolders
 from agent.protocol import ModuleKey
 from agent.records import ReleaseRecord, SideRecord
@@ -129,11 +131,21 @@ class Processes:
             keys=keys,
             side=Side(record.side) if keys else None,
             handover=HolderHandover(program.handover.value) if keys else HolderHandover.NONE,
-            user=None if self._config.map_listen else run.user,
+            user=self._user(run, program),
             limits=Limits(memory_bytes=memory * 1024**2 if memory is not None else None),
             log_bytes=self._config.limits.log_bytes,
             tag=str(Tag.of(record)),
         )
+
+    def _user(self, run: Run, program: Program) -> str | None:
+        """The user to become, where the agent may; its data folder becomes that user's."""
+        if run.user is None or self._config.map_listen or os.geteuid() != 0:
+            return None
+        try:
+            shutil.chown(program.folder.data, run.user)
+        except LookupError as error:
+            raise OperationFailed(FailureCode.EXITED, f"run.user: this machine knows no {run.user!r}") from error
+        return run.user
 
     async def find(self, record: SideRecord) -> ProcessState | None:
         """The running process of a side record, None if there is none."""

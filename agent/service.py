@@ -67,7 +67,7 @@ class Service:
         loop.add_signal_handler(signal.SIGTERM, self.stop, False)
         loop.add_signal_handler(signal.SIGINT, self.stop, True)
         config = self._config
-        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_data_dir(config)
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_only_one(config))
             journal = stack.enter_context(contextlib.closing(Journal(config.journal)))
@@ -103,7 +103,7 @@ class Service:
         async with (
             _listening(parts, config, listener),
             _control(config, self),
-            _background(heartbeat.run(engine), metrics.run(), _relay(supervisor.changed, heartbeat)),
+            _background(self, heartbeat.run(engine), metrics.run(), _relay(supervisor.changed, heartbeat)),
         ):
             log.info("agent %s listens on %s", config.node_id, address)
             modules = await self._stopped
@@ -111,6 +111,13 @@ class Service:
         await supervisor.close()
         if modules:
             await holder.shutdown(drain_timeout=config.limits.stop_timeout)
+
+
+def _make_data_dir(config: AgentConfig) -> None:
+    """Others may pass through (a module's own user has to reach its release) but not look around."""
+    if not config.data_dir.exists():
+        config.data_dir.mkdir(parents=True)
+        config.data_dir.chmod(0o711)
 
 
 @contextlib.contextmanager
@@ -172,8 +179,17 @@ async def _control(config: AgentConfig, service: Service) -> AsyncIterator[None]
 
 
 @contextlib.asynccontextmanager
-async def _background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def _background(service: Service, *work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Tasks that never end by themselves; if one does, the agent ends, and whoever started it starts the next."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log.error("a part of the agent failed, so it ends", exc_info=task.exception())
+            service.stop(False)
+
     tasks = [asyncio.create_task(each) for each in work]
+    for task in tasks:
+        task.add_done_callback(ended)
     try:
         yield
     finally:

@@ -62,6 +62,7 @@ class Supervisor:
         self._processes = processes
         self._counters = counters
         self._active: dict[ModuleKey, Watch] = {}
+        self._leaving: dict[ModuleKey, asyncio.Task[None]] = {}
         self._endings: dict[tuple[ModuleKey, str], asyncio.Task[None]] = {}
         self._standing: dict[tuple[ModuleKey, str], asyncio.Task[None]] = {}
         self._others: set[asyncio.Task[None]] = set()
@@ -94,7 +95,14 @@ class Supervisor:
         watch = self._active.pop(key, None)
         if watch is not None and watch.task is not None:
             watch.task.cancel()
+            self._leaving[key] = watch.task
         return watch
+
+    async def _left(self, key: ModuleKey) -> None:
+        """Wait for the watch that was forgotten last: it may have been in the middle of a start."""
+        task = self._leaving.pop(key, None)
+        if task is not None:
+            await asyncio.wait([task])
 
     async def _supervise(self, watch: Watch) -> None:
         while True:
@@ -139,9 +147,11 @@ class Supervisor:
     async def halt(self, key: ModuleKey, drain: float) -> None:
         """End the active process without restarting it, and wait for its end."""
         watch = self._forget_watch(key)
-        if watch is not None and watch.process is not None:
-            await self._processes.stop(watch.process.identity, drain)
-            await self._processes.gone(watch.process.identity)
+        await self._left(key)
+        process = await self._processes.find(watch.record) if watch is not None else None
+        if process is not None:
+            await self._processes.stop(process.identity, drain)
+            await self._processes.gone(process.identity)
 
     async def resume(self, key: ModuleKey) -> None:
         """Run what was committed as active, and send users to it. Used at start and to undo a `halt`.
@@ -183,6 +193,7 @@ class Supervisor:
     async def _end(self, record: SideRecord, timeout: float) -> None:
         place = (record.key, record.side)
         try:
+            await self._left(record.key)
             while (process := await self._processes.find(record)) is not None:
                 await self._processes.retire(process, timeout)
                 with contextlib.suppress(TimeoutError):

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from celery import Task
 
-from workers import signing
+from workers import signing, tracing
 from workers.task_metrics import TASK_SECONDS
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,11 @@ class Work(Task):  # type: ignore[misc]
         begun = time.monotonic()
         outcome = "failed"
         with structlog.contextvars.bound_contextvars(
-            task=self.name, task_id=request.id, root_id=request.root_id, deployment_id=args[0] if args else None
+            traceId=tracing.trace_id(request),
+            task=self.name,
+            taskId=request.id,
+            rootId=request.root_id,
+            deploymentId=args[0] if args else None,
         ):
             try:
                 result = super().__call__(*args, **kwargs)

@@ -53,7 +53,7 @@ app.conf.update(
     # Prefork only; on thread pools the use cases' own deadlines count.
     task_time_limit=960,
     task_soft_time_limit=930,
-    worker_soft_shutdown_timeout=8,
+    worker_soft_shutdown_timeout=4,
     worker_enable_soft_shutdown_on_idle=False,
     worker_proc_alive_timeout=60,
     worker_cancel_long_running_tasks_on_connection_loss=False,

@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from celery.signals import (
+    setup_logging,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
@@ -23,6 +24,8 @@ from celery.signals import (
     worker_shutdown,
 )
 
+from app.infrastructure.logs import configure_logging
+from config.settings import settings_or_exit
 from workers import process, reconciler
 
 log = logging.getLogger(__name__)
@@ -34,11 +37,17 @@ _prefork = False
 
 def install() -> None:
     """Connect to Celery's signals; nothing happens in processes that are no workers (beat, Flower, the API)."""
+    setup_logging.connect(_log_as_everywhere, weak=False, dispatch_uid="hotswap-logging")
     worker_init.connect(_worker_init, weak=False, dispatch_uid="hotswap-init")
     worker_ready.connect(_worker_ready, weak=False, dispatch_uid="hotswap-ready")
     worker_process_init.connect(_child_begins, weak=False, dispatch_uid="hotswap-child-init")
     worker_process_shutdown.connect(_child_ends, weak=False, dispatch_uid="hotswap-child-shutdown")
     worker_shutdown.connect(_worker_shutdown, weak=False, dispatch_uid="hotswap-shutdown")
+
+
+def _log_as_everywhere(**_rest: Any) -> None:
+    """In place of Celery's own set-up of loggers (its documented meaning of this signal)."""
+    configure_logging(settings_or_exit())
 
 
 def _worker_init(sender: Any = None, **_rest: Any) -> None:

@@ -11,6 +11,7 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.infrastructure.db.engine import Database
+from app.infrastructure.logs import configure_logging
 from app.infrastructure.publisher import BackgroundPublisher
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.reconciling import QueueDepth, Reconciler
@@ -64,6 +65,7 @@ def main() -> int:
     """A process of its own, beside a prefork worker."""
     from workers.celery_app import app, settings
 
+    configure_logging(settings)
     publisher = BackgroundPublisher(app)
     database = Database(settings, application="hotswap reconciler")
     loop = Loop(Orchestrator(database, settings, publisher))

@@ -30,7 +30,7 @@ from agent.holder.protocol import (
 )
 from agent.holder.snapshot import Snapshot
 
-_MOST_QUEUED = 512  # packets for an agent that does not read; then it is cut off, and asks for the state again
+_MOST_QUEUED = 128  # packets for an agent that does not read; then it is cut off, and asks for the state again
 _AT_ONCE = 32
 
 
@@ -118,10 +118,14 @@ class Server:
         loop.watch(listener.fileno(), select.EPOLLIN, self._accept)
 
     def _accept(self, _: int) -> None:
-        try:
-            sock, _address = self._listener.accept()
-        except OSError:
-            return
+        for _turn in range(_AT_ONCE):
+            try:
+                sock, _address = self._listener.accept()
+            except OSError:
+                return
+            self._greet(sock)
+
+    def _greet(self, sock: socket) -> None:
         if wire.peer(sock)[1] not in (0, os.geteuid()):
             sock.close()
             return

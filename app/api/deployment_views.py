@@ -12,8 +12,9 @@ from app.infrastructure.db.models import Deployment, DeploymentEvent, NodeOperat
 from app.orchestrator.deployment_queries import DeploymentView, Waiting, WaveView, stage_name
 
 
-def summary(row: Deployment, now: datetime) -> dict[str, Any]:
+def summary(row: Deployment, now: datetime | None) -> dict[str, Any]:
     """`duration` of one that has not ended is what it took until `now`."""
+    until = row.ended_at or now or row.submitted_at
     return {
         "executionId": str(row.id),
         "kind": row.kind,
@@ -24,7 +25,7 @@ def summary(row: Deployment, now: datetime) -> dict[str, Any]:
         "requestedBy": row.requested_by,
         "startTime": instant(row.submitted_at),
         "endTime": instant_or_none(row.ended_at),
-        "duration": wire_duration((row.ended_at or now) - row.submitted_at),
+        "duration": wire_duration(until - row.submitted_at),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from flask import Request
 from marshmallow import Schema, ValidationError
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from app.domain.errors import Invalid
 
@@ -47,6 +47,9 @@ def _instance(schema: type[Schema]) -> Schema:
 def json_body(request: Request) -> Any:
     """The JSON of a request; `{}` where it has no body. Raises Invalid, UnsupportedMediaType."""
     content = request.get_data(cache=True)
+    # Werkzeug cuts a body without a length at the limit, in silence.
+    if request.content_length is None and len(content) >= (request.max_content_length or len(content) + 1):
+        raise RequestEntityTooLarge
     if not content:
         return {}
     if not request.is_json:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import sqlalchemy.exc
 import structlog
-from flask import Flask
+from flask import Flask, request
 
 from app.domain.errors import Unavailable
 from app.infrastructure.db.engine import Database
@@ -26,6 +26,7 @@ from app.orchestrator.context import Orchestrator
 from config.settings import EXIT_CODE, SettingsError, settings_or_exit
 
 _RETRY_SECONDS = 1.0
+_ASK_NOTHING = ("/health/live", "/metrics")
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("hotswap.api")
 
 
@@ -60,7 +61,7 @@ class Preparation:
 
     def ensure(self) -> None:
         """Called before each request. When it cannot be done now, the request goes on and learns why by itself."""
-        if self._done:
+        if self._done or request.path in _ASK_NOTHING:
             return
         with self._lock:
             self._once()

@@ -20,6 +20,33 @@ from app.cli.lazy import application
 from app.cli.output import one_line, table
 
 app = application(help="Environments and their policies.")
+_ORDER = (
+    "name",
+    "order",
+    "strategy",
+    "maxConcurrentNodes",
+    "unavailableAfter",
+    "nodeLostAfter",
+    "unavailableNodes",
+    "maxUnavailableAtStart",
+    "maxFailedNodes",
+    "onNodeLost",
+    "rolling",
+    "canary",
+    "blueGreen",
+    "judge",
+    "approvals",
+    "scan",
+    "build",
+    "supersede",
+    "overtaken",
+    "pausedTimeout",
+    "onPausedTimeout",
+    "allowDowngrade",
+    "predecessors",
+    "freeze",
+    "locked",
+)
 _LARGEST_FILE = 256 * 1024
 Reason = Annotated[str | None, typer.Option("--reason", "-m", help="Why; kept with the change.")]
 
@@ -98,8 +125,10 @@ def _put(run: Invocation, name: str, policy: dict[str, Any], reason: str | None,
     run.output.result(response.json() if response.content else body, [f"Environment {one_line(name)} is {done}."])
 
 
-def _yaml(policy: object) -> str:
-    return yaml.safe_dump(policy, sort_keys=False, allow_unicode=True, width=100)
+def _yaml(policy: dict[str, Any]) -> str:
+    """In the order of the documentation; the server's is none, and what we do not know comes last."""
+    known = {name: policy[name] for name in _ORDER if name in policy}
+    return yaml.safe_dump({**known, **policy}, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _read(file: Path) -> str:

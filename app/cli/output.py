@@ -132,7 +132,9 @@ class Output:
         if self.json:
             print(json.dumps(error.to_json(), ensure_ascii=False), file=self.err, flush=True)
             return
-        print(f"hotswap: {one_line(error)}", file=self.err)
+        first = [messages[0] for messages in error.fields.values() if messages]
+        repeats = bool(first) and all(message in str(error) for message in first)
+        print(f"hotswap: {'what was sent is not valid:' if repeats else one_line(error)}", file=self.err)
         for field, messages in error.fields.items():
             for message in messages:
                 print(f"  {one_line(field)}: {one_line(message)}", file=self.err)

@@ -53,3 +53,5 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # One line for each call of an agent says nothing that the operation's own event does not.
+    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))

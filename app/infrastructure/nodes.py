@@ -17,6 +17,7 @@ from uuid import UUID
 import httpx
 import pybreaker
 
+from app.infrastructure.trace_context import bound_headers
 from config.settings import Settings
 
 
@@ -148,6 +149,7 @@ class Nodes:
                     method,
                     _url(node, path),
                     json=json,
+                    headers=bound_headers(),
                     timeout=httpx.Timeout(timeout or self._timeout, connect=self._connect),
                     extensions=_identity(node),
                 )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """The Celery task, its queue, and ids only."""
+    """The Celery task, its queue, and ids only. `trace_id` is the deployment's (32 hex digits)."""
 
     work_id: UUID
     deployment_id: UUID
@@ -17,6 +17,7 @@ class Wake:
     queue: str
     root_id: UUID
     parent_id: UUID | None
+    trace_id: str
 
 
 class Publisher(Protocol):

@@ -15,6 +15,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from app.infrastructure.outbox import Wake
+from app.infrastructure.trace_context import TRACE_HEADER, traceparent
 from app.infrastructure.work_metrics import PUBLISHED
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class BackgroundPublisher:
 
 def send(celery: Celery, wake: Wake) -> None:
     """Publish one wake-up. The task's id is the work's: Flower shows a deployment as one chain of them."""
-    options: dict[str, Any] = {"retry": False}
+    options: dict[str, Any] = {"retry": False, "headers": {TRACE_HEADER: traceparent(wake.trace_id, wake.work_id)}}
     celery.send_task(
         wake.task,
         args=[str(wake.deployment_id), str(wake.work_id)],

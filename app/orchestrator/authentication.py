@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import LiteralString
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
@@ -20,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import HotSwapError, Locked, NotAuthenticated
 from app.infrastructure.db.models import DEFAULT_TENANT, LoginFailures, LoginSession, User
+from app.infrastructure.db.reading import read
 from app.infrastructure.passwords import verify_password
 from app.orchestrator.context import Orchestrator, Requester
 
@@ -27,6 +29,10 @@ FAILURES_THAT_LOCK = 5
 LOCKED_FOR = timedelta(minutes=15)
 _WRONG = "The username or the password is wrong."
 _ENDED = "This session has ended: log in again."
+_IDENTIFY: LiteralString = """
+select u.username, u.roles, u.id, u.email, u.tenant_id from login_sessions s join users u on u.id = s.user_id
+ where s.id = %(session)s and s.revoked_at is null and not u.disabled
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +172,11 @@ def log_out(orchestrator: Orchestrator, session_id: UUID) -> None:
 
 def identify(orchestrator: Orchestrator, session_id: UUID) -> Requester:
     """Who a session belongs to, with the roles of now. Raises NotAuthenticated."""
-    with orchestrator.database.session() as session:
-        user = session.scalar(
-            select(User)
-            .join(LoginSession, LoginSession.user_id == User.id)
-            .where(LoginSession.id == session_id, LoginSession.revoked_at.is_(None), ~User.disabled)
-        )
-    if user is None:
+    rows = read(orchestrator.database, _IDENTIFY, {"session": session_id})
+    if not rows:
         raise NotAuthenticated(_ENDED)
-    return Requester(user.username, frozenset(user.roles), user.id, user.email, user.tenant_id)
+    username, roles, user_id, email, tenant_id = rows[0]
+    return Requester(username, frozenset(roles), user_id, email, tenant_id)
 
 
 def account(orchestrator: Orchestrator, requester: Requester) -> Account:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -36,10 +37,13 @@ _ENVIRONMENTS = (
 def bootstrap(orchestrator: Orchestrator) -> None:
     """Raises SettingsError as `trusted_keys` does."""
     keys = trusted_keys(orchestrator.settings)
+    # Hashed before the transaction, which the server ends when it idles: a hash takes long on a busy machine.
+    users = _missing_users(orchestrator)
     with orchestrator.database.session() as session:
         session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
         _environments(orchestrator, session)
-        _users(orchestrator, session)
+        for user in users:
+            session.execute(insert(User).values(user).on_conflict_do_nothing())
         _trust(orchestrator, session, keys)
 
 
@@ -77,7 +81,8 @@ def _environments(orchestrator: Orchestrator, session: Session) -> None:
         )
 
 
-def _users(orchestrator: Orchestrator, session: Session) -> None:
+def _missing_users(orchestrator: Orchestrator) -> list[dict[str, Any]]:
+    """Rows for those of the built-in users that have a first password and are not there."""
     settings = orchestrator.settings
     first_passwords = {
         Role.ADMIN: settings.admin_password,
@@ -85,21 +90,21 @@ def _users(orchestrator: Orchestrator, session: Session) -> None:
         Role.APPROVER: settings.approver_password,
         Role.VIEWER: settings.viewer_password,
     }
-    known = set(session.scalars(select(User.username).where(User.tenant_id == DEFAULT_TENANT)))
-    for role, password in first_passwords.items():
-        username = role.value.lower()
-        if password is None or username in known:
-            continue
-        session.add(
-            User(
-                id=orchestrator.new_id(),
-                username=username,
-                email=f"{username}@hotswap.internal",
-                full_name=role.value,
-                password_hash=hash_password(password.get_secret_value()),
-                roles=[role.value],
-            )
-        )
+    with orchestrator.database.session() as session:
+        known = set(session.scalars(select(User.username).where(User.tenant_id == DEFAULT_TENANT)))
+    return [
+        {
+            "id": orchestrator.new_id(),
+            "tenant_id": DEFAULT_TENANT,
+            "username": role.value.lower(),
+            "email": f"{role.value.lower()}@hotswap.internal",
+            "full_name": role.value,
+            "password_hash": hash_password(password.get_secret_value()),
+            "roles": [role.value],
+        }
+        for role, password in first_passwords.items()
+        if password is not None and role.value.lower() not in known
+    ]
 
 
 def _trust(orchestrator: Orchestrator, session: Session, keys: Mapping[str, str]) -> None:

@@ -109,8 +109,10 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
+    """`now` is None where every row has ended."""
+
     rows: Page[Deployment]
-    now: datetime
+    now: datetime | None
 
 
 def find(session: Session, requester: Requester, deployment_id: UUID) -> Deployment:
@@ -133,10 +135,13 @@ def list_deployments(orchestrator: Orchestrator, requester: Requester, filters: 
     with orchestrator.database.session() as session:
         ids = _ids(session, requester, filters)
         if ids is None:
-            return Listed(Page([]), _now(session))
+            return Listed(Page([]), None)
         for column, identity in ids:
             statement = statement.where(column == identity)
-        return Listed(page_of(session, statement, Deployment.id, page), _now(session))
+        rows = page_of(session, statement, Deployment.id, page)
+        # The time matters only to what still runs.
+        running = any(row.ended_at is None for row in rows.items)
+        return Listed(rows, _now(session) if running else None)
 
 
 def _ids(session: Session, requester: Requester, filters: Filters) -> list[tuple[Any, UUID]] | None:

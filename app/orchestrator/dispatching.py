@@ -29,19 +29,20 @@ STAGE_TASKS: dict[StageKind, tuple[str, str]] = {
 QUEUES = ("pipeline", "deploy", "urgent", "control")
 
 
-def wake_for(state: Deployment, work_id: UUID) -> Wake:
+def wake_for(state: Deployment, work_id: UUID, trace_id: str) -> Wake:
     """The wake-up of a stage or node operation of `state`. KeyError when it is neither."""
     stage = state.stage_by_id(work_id)
     if stage is not None:
         task, queue = STAGE_TASKS[stage.kind]
         if state.kind is DeploymentKind.ROLLBACK:
             queue = "urgent"
-        return Wake(stage.id, state.id, task, queue, _root(state), _parent(state, stage))
+        return Wake(stage.id, state.id, task, queue, _root(state), _parent(state, stage), trace_id)
     operation = state.operation(work_id)
     if operation is None:
         raise KeyError(work_id)
     task, queue = _operation_task(state, operation)
-    return Wake(operation.id, state.id, task, queue, _root(state), state.stage(StageKind.DEPLOY).id)
+    parent = state.stage(StageKind.DEPLOY).id
+    return Wake(operation.id, state.id, task, queue, _root(state), parent, trace_id)
 
 
 def _operation_task(state: Deployment, operation: NodeOperation) -> tuple[str, str]:
@@ -80,5 +81,6 @@ def outbox_row(wake: Wake, due_at: str | None) -> dict[str, Any]:
         "queue": wake.queue,
         "rootId": str(wake.root_id),
         "parentId": str(wake.parent_id) if wake.parent_id else None,
+        "traceId": wake.trace_id,
         "dueAt": due_at,
     }

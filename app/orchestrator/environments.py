@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from sqlalchemy import exists as sql_exists
@@ -16,11 +16,13 @@ from sqlalchemy.orm import Session
 from app.domain.errors import Conflict, Invalid, NotFound, PreconditionMissing, StaleVersion
 from app.domain.policy import parse_policy
 from app.infrastructure.db.models import Deployment, Environment, EnvironmentChange, Node
+from app.infrastructure.db.reading import read
 from app.orchestrator.context import Orchestrator, Requester
 
 MOST_ENVIRONMENTS = 200
 _LAST_POSITION = 10_000
 _LONGEST_REASON = 1000
+_EXISTS: LiteralString = "select from environments where tenant_id = %(tenant)s and lower(name) = lower(%(name)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,7 @@ def environment(orchestrator: Orchestrator, requester: Requester, name: str) -> 
 
 
 def exists(orchestrator: Orchestrator, name: str, tenant_id: UUID) -> bool:
-    with orchestrator.database.session() as session:
-        return bool(
-            session.scalar(
-                select(
-                    sql_exists().where(Environment.tenant_id == tenant_id, func.lower(Environment.name) == name.lower())
-                )
-            )
-        )
+    return bool(read(orchestrator.database, _EXISTS, {"tenant": tenant_id, "name": name}))
 
 
 def find(session: Session, tenant_id: UUID, name: str, *, lock: bool = False) -> Environment:

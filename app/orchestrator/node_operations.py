@@ -6,6 +6,7 @@ neither success nor failure: the operation is then resolved until the node answe
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -157,14 +158,14 @@ def _perform(nodes: Nodes, work: ClaimedOperation) -> Report:
             if refusal.code == "unknown":
                 sent = False
             elif refusal.code in ("busy", "not_ready") and answered - refused_since < REFUSED_FOR:
-                time.sleep(RETRY)
+                time.sleep(RETRY * random.uniform(0.5, 1.5))
             else:
                 return _refused(work, refusal)
         except NodeUnreachable as unreachable:
             if time.monotonic() - answered > UNANSWERED_FOR:
                 return Report(Outcome.UNKNOWN, None, f"no answer for {UNANSWERED_FOR:g} s: {unreachable}")
             sent = False
-            time.sleep(RETRY)
+            time.sleep(RETRY * random.uniform(0.5, 1.5))
     return Report(Outcome.UNKNOWN, None, "the node did not end the operation in time")
 
 

@@ -86,7 +86,12 @@ def write(
     events = [command for command in decision.commands if isinstance(command, Emit)]
     if any(isinstance(command, GrantLane) for command in decision.commands):
         _grant_lane(connection, loaded)
-    due = [wake for command in decision.commands if isinstance(command, Dispatch) for wake in _wake(decision, command)]
+    due = [
+        wake
+        for command in decision.commands
+        if isinstance(command, Dispatch)
+        for wake in _wake(decision, command, loaded.trace_id)
+    ]
     rows = [outbox_row(wake, due_at) for wake, due_at in due]
     freed = None
     with connection.pipeline():
@@ -109,12 +114,13 @@ def write(
     return now + tuple(Wake(*row) for row in next_in_line)
 
 
-def _wake(decision: Decision, command: Dispatch) -> list[tuple[Wake, str | None]]:
+def _wake(decision: Decision, command: Dispatch, trace_id: str) -> list[tuple[Wake, str | None]]:
     """The wake-up of a dispatch, and when it is due (None: now); none where a later command made it pointless."""
     work = decision.state.stage_by_id(command.work_id) or decision.state.operation(command.work_id)
     if work is None or not work.claimable:
         return []
-    return [(wake_for(decision.state, command.work_id), work.due_at.isoformat() if work.due_at else None)]
+    due_at = work.due_at.isoformat() if work.due_at else None
+    return [(wake_for(decision.state, command.work_id, trace_id), due_at)]
 
 
 def _execute(connection: Raw, loaded: Loaded, state: Deployment, command: Command):  # type: ignore[no-untyped-def]

@@ -84,7 +84,9 @@ def insert(connection: Raw, orchestrator: Orchestrator, draft: Draft) -> Inserte
     ).fetchone()
     events = [command for command in decision.commands if isinstance(command, Emit)]
     wakes = tuple(
-        wake_for(decision.state, command.work_id) for command in decision.commands if isinstance(command, Dispatch)
+        wake_for(decision.state, command.work_id, draft.trace_id)
+        for command in decision.commands
+        if isinstance(command, Dispatch)
     )
     with connection.pipeline(), connection.cursor() as cursor:
         cursor.execute(_INSERT, _values(draft, decision, place_row[0], len(events), now))

@@ -158,6 +158,8 @@ def _environment(
         "PROMETHEUS_MULTIPROC_DIR": str(data.path("run", "metrics")),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), outer.get("PYTHONPATH", "")))),
         "PYTHONUNBUFFERED": "1",
+        # What killed processes leave stays in the data folder, and goes at the next start.
+        "TMPDIR": str(data.path("run", "tmp")),
         # A worker's plain SIGTERM waits for its tasks without an end.
         "REMAP_SIGTERM": "SIGQUIT",
         # Threads would each get a heap of their own, for nothing on a small machine.

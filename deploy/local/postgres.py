@@ -94,11 +94,13 @@ class Postgres:
 
     def _initdb(self) -> None:
         identity = self.identity()
-        making = self.folder.with_name(self.folder.name + ".new")
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(mode=0o700)
+        # The initdb of a start that was killed may still write to its own folder: this one needs another, and what
+        # cannot be removed now is removed some other time.
+        for left in self.folder.parent.glob(f"{self.folder.name}.new.*"):
+            shutil.rmtree(left, ignore_errors=True)
+        making = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new.", dir=self.folder.parent))
         identity.give(making)
-        with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix="pw") as secret_folder:
+        with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=f"{self.folder.name}.new.") as secret_folder:
             secret = Path(secret_folder) / "password"
             secret.write_text(self.password + "\n")
             identity.give(Path(secret_folder))

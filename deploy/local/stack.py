@@ -38,8 +38,9 @@ def up(options: Options, planner: Planner = make_plan, outer: Mapping[str, str] 
         data.path("run", "stack.json").unlink(missing_ok=True)
         ledger = Ledger(data.path("run", "processes"))
         end_orphans(ledger, data.id, phase_of, console.say)
-        shutil.rmtree(data.path("run", "metrics"), ignore_errors=True)
-        data.path("run", "metrics").mkdir()
+        for folder in ("metrics", "tmp"):
+            shutil.rmtree(data.path("run", folder), ignore_errors=True)
+            data.path("run", folder).mkdir(mode=0o700)
         given = dict(os.environ if outer is None else outer)
         plan = planner(options, data, _public_port(options.port), given)
         _check(plan, given)

@@ -34,7 +34,7 @@ class Hotswap:
         self._narrator = narrator
 
     def show(self, *arguments: str, telling: Sequence[str] = (), expected: int = 0, stdin: str = "") -> Said:
-        """Run a command and show it, and of its output the lines that contain one of `telling`, as they come.
+        """Run a command and show it, and of its output, as it comes, each line that contains one of `telling` once.
 
         Raises DemoFailed when it ends with another exit code than `expected`.
         """
@@ -56,9 +56,9 @@ class Hotswap:
                     process.stdin.write(stdin)
                     process.stdin.close()
                 for line in map(str.rstrip, process.stdout or ()):
-                    lines.append(line)
-                    if any(word in line for word in telling):
+                    if line not in lines and any(word in line for word in telling):
                         self._narrator.output(line)
+                    lines.append(line)
             except BaseException:
                 process.kill()
                 raise

@@ -67,8 +67,7 @@ class Demo:
         self._narrator.plain("Lines after $ can be typed; what they print is shortened. Ctrl-C stops everything.")
         self._narrator.chapter(
             "The stack",
-            "PostgreSQL, Valkey (a Redis), the orchestrator, and seven nodes: each is a real agent with a folder, a "
-            "certificate and ports of its own.",
+            "PostgreSQL, Valkey (a Redis), the orchestrator, and seven nodes: real agents with ports of their own.",
         )
         self._narrator.command(f"hotswap up --port 0 --nodes {nodes_argument()}")
         began = time.monotonic()

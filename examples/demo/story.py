@@ -19,7 +19,7 @@ _BATCHES = [2, 2, 1]  # 25 % of 5 nodes, rounded up
 _WARM_UP = 250  # answers before and after a deployment, so that both sides of it are in the figures
 _PATIENCE = 60.0  # seconds
 _QUIET = 2.0
-_DEPLOY_LIMIT = "120s"
+_DEPLOY_LIMIT = "2m"
 
 
 class Story:
@@ -38,7 +38,7 @@ class Story:
         load = Load(before.endpoints)
         try:
             self.users_arrive(load)
-            self.good_release(load, before)
+            self.good_release(load)
             self.bad_release(load, before)
         finally:
             load.stop()
@@ -55,7 +55,7 @@ class Story:
         self._publish("1.0.0")
         answering = 0
         for environment in ("Development", "QA"):
-            self._hotswap.show(*_deploy("1.0.0", environment), "--wait", telling=[f" in {environment}: "])
+            self._hotswap.show(*_deploy("1.0.0", environment, "--wait"), telling=[f" in {environment}: "])
             answering += fleet_of(self._hotswap, environment).answering("1.0.0")
         self._findings.equal("1.0.0: nodes that answer with it", sum(NODES.values()), answering)
 
@@ -69,7 +69,7 @@ class Story:
         load.start()
         self._wait_for_answers(load)
 
-    def good_release(self, load: Load, before: Fleet) -> None:
+    def good_release(self, load: Load) -> None:
         """1.1.0, rolling, under load."""
         self._narrator.chapter(
             "A good release, under load",
@@ -78,7 +78,7 @@ class Story:
         )
         self._publish("1.1.0")
         telling = ["planned:", ": 1.1.0 succeeded", " in QA: "]
-        self._hotswap.show(*_deploy("1.1.0", "QA"), "--watch", telling=telling)
+        self._hotswap.show(*_deploy("1.1.0", "QA", "--watch"), telling=telling)
         if not load.wait_for_silence_of("1.0.0", _QUIET, _PATIENCE):
             self._narrator.alarm(f"1.0.0 still answers {_PATIENCE:.0f} s later.")
         self._wait_for_answers(load)
@@ -88,11 +88,9 @@ class Story:
         found = self._findings
         found.equal("1.1.0: outcome", "Succeeded", shown["status"])
         found.equal("1.1.0: nodes in each batch", _BATCHES, _batches(shown))
-        found.equal("1.1.0: versions that answered", {"1.0.0", "1.1.0"}, set(tally.versions))
         found.at_least("1.1.0: requests answered", 2 * _WARM_UP, tally.answered)
         found.equal("1.1.0: requests failed", 0, self._failed(tally))
         found.equal("1.1.0: nodes that answer with it", QA_NODES, after.answering("1.1.0"))
-        found.equal("1.1.0: endpoints that changed", 0, _changed(before, after))
 
     def bad_release(self, load: Load, before: Fleet) -> None:
         """1.2.0 starts and never gets healthy."""
@@ -102,8 +100,8 @@ class Story:
             "check answers 503, so it gets no user. The rollout stops after its first batch and goes back.",
         )
         self._publish("1.2.0", NEVER_HEALTHY)
-        telling = ["planned:", "deployment rolling back", " in QA: "]
-        self._hotswap.show(*_deploy("1.2.0", "QA"), "--watch", telling=telling, expected=1)
+        telling = ["planned:", "deployment rolling back", " in QA: ", "    | unhealthy"]
+        self._hotswap.show(*_deploy("1.2.0", "QA", "--watch"), telling=telling, expected=1)
         self._wait_for_answers(load)
         tally = load.cut()
         self._tell(tally)
@@ -117,9 +115,9 @@ class Story:
         found.equal("1.2.0: versions that answered", {"1.1.0"}, set(tally.versions))
         found.at_least("1.2.0: requests answered", _WARM_UP, tally.answered)
         found.equal("1.2.0: requests failed", 0, self._failed(tally))
-        found.equal("1.2.0: nodes that run 1.1.0, says the API", QA_NODES, after.running("1.1.0"))
+        found.equal("1.2.0: nodes that run 1.1.0, as the API says", QA_NODES, after.running("1.1.0"))
         found.equal("1.2.0: nodes that answer with 1.1.0", QA_NODES, after.answering("1.1.0"))
-        found.equal("1.2.0: endpoints that changed", 0, _changed(before, after))
+        found.equal("endpoints that changed", 0, len(set(before.endpoints) ^ set(after.endpoints)))
 
     def _publish(self, version: str, changes: dict[str, str] | None = None) -> None:
         make_release(self._folder.path, version, changes)
@@ -148,8 +146,8 @@ class Story:
         return shown
 
 
-def _deploy(version: str, environment: str) -> tuple[str, ...]:
-    return ("deploy", MODULE, version, "--to", environment)
+def _deploy(version: str, environment: str, how: str) -> tuple[str, ...]:
+    return ("deploy", MODULE, version, "--to", environment, how, "--timeout", _DEPLOY_LIMIT)
 
 
 def _batches(shown: dict[str, Any]) -> list[int]:
@@ -168,7 +166,3 @@ def _started(shown: dict[str, Any]) -> int:
     """
     serves = f"{MODULE} {shown['version']} serves"
     return len({node["hostname"] for node in shown["nodes"] if serves in (node["outputTail"] or "")})
-
-
-def _changed(before: Fleet, after: Fleet) -> int:
-    return len(set(before.endpoints) - set(after.endpoints))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 MODULE = os.environ.get("HOTSWAP_MODULE", "development")
 VERSION = os.environ.get("HOTSWAP_VERSION", "development")
@@ -81,6 +83,11 @@ class Server(ThreadingHTTPServer):
         super().__init__(listener.getsockname()[:2], Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away before its answer is nobody's fault."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 def main() -> None:

@@ -58,6 +58,7 @@ class Loaded:
     place: int
     not_before: datetime | None
     targets: dict[str, Any] | None
+    trace_id: str
 
 
 @lru_cache(maxsize=512)
@@ -91,7 +92,7 @@ def _loaded(row: Any, stages: list[Any], operations: list[Any], clock: Any) -> L
     (
         deployment_id, tenant_id, kind, status, digest, version, environment, policy, strategy, force,
         course, ending, reason, paused, paused_until, granted, event_seq, module_id, environment_id,
-        module_name, place, not_before, targets,
+        module_name, place, not_before, targets, trace_id,
     ) = row  # fmt: skip
     state = Deployment(
         id=deployment_id,
@@ -112,7 +113,17 @@ def _loaded(row: Any, stages: list[Any], operations: list[Any], clock: Any) -> L
         force=force,
     )
     return Loaded(
-        state, clock[0], tenant_id, event_seq, module_id, module_name, environment_id, place, not_before, targets
+        state,
+        clock[0],
+        tenant_id,
+        event_seq,
+        module_id,
+        module_name,
+        environment_id,
+        place,
+        not_before,
+        targets,
+        trace_id,
     )
 
 

@@ -5,13 +5,13 @@
 -- The first statement of every transaction that decides; alone, so that what is read after it is current.
 select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_name, d.policy::text, d.strategy, d.force,
        d.course, d.ending, d.reason, d.paused, d.paused_until, d.granted, d.event_seq, d.module_id, d.environment_id,
-       d.module_name, d.place, d.not_before, d.targets
+       d.module_name, d.place, d.not_before, d.targets, d.trace_id
   from deployments d where d.id = %(deployment_id)s for no key update
 
 -- name: lock_deployment_nowait
 select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_name, d.policy::text, d.strategy, d.force,
        d.course, d.ending, d.reason, d.paused, d.paused_until, d.granted, d.event_seq, d.module_id, d.environment_id,
-       d.module_name, d.place, d.not_before, d.targets
+       d.module_name, d.place, d.not_before, d.targets, d.trace_id
   from deployments d where d.id = %(deployment_id)s for no key update nowait
 
 -- name: read_stages
@@ -71,9 +71,9 @@ select %(deployment_id)s, %(after)s + n, %(tenant_id)s, e->>'kind', e->'body', %
   from jsonb_array_elements(%(events)s::jsonb) with ordinality as told(e, n)
 
 -- name: owe_wakes
-insert into outbox (work_id, tenant_id, deployment_id, task, queue, root_id, parent_id, publish_at)
+insert into outbox (work_id, tenant_id, deployment_id, task, queue, root_id, parent_id, trace_id, publish_at)
 select (w->>'workId')::uuid, %(tenant_id)s, %(deployment_id)s, w->>'task', w->>'queue', (w->>'rootId')::uuid,
-       (w->>'parentId')::uuid, coalesce((w->>'dueAt')::timestamptz, %(now)s + %(backoff)s * interval '1 second')
+       (w->>'parentId')::uuid, w->>'traceId', coalesce((w->>'dueAt')::timestamptz, %(now)s + %(backoff)s * interval '1 second')
   from jsonb_array_elements(%(wakes)s::jsonb) as w
     on conflict (work_id) do update
    set task = excluded.task, queue = excluded.queue, publish_at = excluded.publish_at, published = 0
@@ -198,7 +198,8 @@ with waiting as (
     update stages set due_at = hotswap_now() from waiting where stages.id = waiting.id
 )
 update outbox set publish_at = hotswap_now() + interval '1 second' from waiting where outbox.work_id = waiting.id
-returning outbox.work_id, outbox.deployment_id, outbox.task, outbox.queue, outbox.root_id, outbox.parent_id
+returning outbox.work_id, outbox.deployment_id, outbox.task, outbox.queue, outbox.root_id, outbox.parent_id,
+          outbox.trace_id
 
 -- name: record_desired
 insert into desired_releases (node_id, module_id, tenant_id, digest, version, fencing_token, deployment_id, since)

@@ -33,7 +33,7 @@ update outbox
  where work_id in (
     select work_id from outbox where publish_at <= hotswap_now() and queue = any(%(queues)s)
      order by publish_at limit %(batch)s for update skip locked)
-returning work_id, deployment_id, task, queue, root_id, parent_id
+returning work_id, deployment_id, task, queue, root_id, parent_id, trace_id
 
 -- name: pauses_expired
 select id from deployments where paused and paused_until <= hotswap_now()

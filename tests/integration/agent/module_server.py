@@ -15,6 +15,9 @@ print(f"{version} starts as {behaviour}, pid {os.getpid()}", flush=True)
 if behaviour == "exits":
     print("no licence found", flush=True)
     sys.exit(3)
+if behaviour == "shuts":
+    socket.socket(fileno=3).shutdown(socket.SHUT_RDWR)
+    time.sleep(3600)
 if behaviour == "deaf":
     time.sleep(3600)
 if behaviour == "closes":
@@ -61,6 +64,8 @@ def answer(connection: socket.socket) -> None:
                 body = f'http_requests_total{{status="200"}} {requests}\n'.encode()
             elif path == "/environment":
                 body = "\n".join(f"{k}={v}" for k, v in sorted(os.environ.items())).encode()
+            elif path == "/deafen":
+                listener.shutdown(socket.SHUT_RDWR)
             elif path == "/crash":
                 os._exit(9)
             last = stopping.is_set() or b"onnection: close" in head
@@ -75,6 +80,9 @@ while not stopping.is_set():
     try:
         connection, _ = listener.accept()
     except TimeoutError:
+        continue
+    except OSError:  # it was shut down
+        time.sleep(0.1)
         continue
     thread = threading.Thread(target=answer, args=(connection,))
     thread.start()

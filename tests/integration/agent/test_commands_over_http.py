@@ -160,6 +160,22 @@ async def test_a_timeout_undoes(tmp_path: Path) -> None:
 
 
 @asynchronous
+async def test_a_stopped_agent_undoes_what_runs(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        one, waits = fast("1.0.0", at), slow("2.0.0", at)
+        await at.orchestrator.do("qa-1", one, 1)
+        running, _ = await at.orchestrator.put("qa-1", waits, 2)
+        await until_step(at, running, "beforeInstall")
+        await at.node.stop(modules=False)
+        await at.node.start()
+        result = await at.orchestrator.result("qa-1", running)
+        assert (result["state"], result["error"]["code"]) == ("failed", "interrupted")
+        assert "stopped" in result["error"]["message"]
+        assert result["activeDigest"] == one.digest
+        assert (at.node.data / "modules" / TENANT / "web-site" / "current/index.html").read_text() == "1.0.0"
+
+
+@asynchronous
 async def test_the_token_is_on_disk_before_anything_else(tmp_path: Path) -> None:
     async with bench(tmp_path, start=False) as at:
         one = fast("1.0.0", at)

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from agent.httpget import NoAnswer, get
+from agent.main import main
 from tests.integration.agent.bench import Bench, asynchronous, bench
 from tests.integration.agent.load import Load
 from tests.integration.agent.orchestrator import TENANT
-from tests.integration.agent.releases import Release, release, service
+from tests.integration.agent.releases import Release, release, service, website
 
 NAME = "web-service"
 
@@ -70,6 +71,7 @@ BAD = {
     "exits": ("exited", "no licence found"),
     "deaf": ("not_listening", "descriptor 3"),
     "closes": ("not_listening", "descriptor 3"),
+    "shuts": ("not_listening", "descriptor 3"),
 }
 
 
@@ -124,6 +126,9 @@ async def test_preview_warm_and_retire(tmp_path: Path) -> None:
         await at.orchestrator.do("qa-1", None, 2, action="retire", module=NAME)
         await at.orchestrator.until(lambda: told(at)["standby"] == [])
         await at.orchestrator.do("qa-1", two, 2, action="preview")
+        os.kill(await pid_of(at, two), signal.SIGKILL)  # a preview that dies is gone, and told
+        await at.orchestrator.until(lambda: told(at)["standby"] == [])
+        await at.orchestrator.do("qa-1", two, 2, action="preview")
         pid = await pid_of(at, two)
         switched = await at.orchestrator.do("qa-1", two, 2, keepWarm=600)
         assert switched["state"] == "succeeded"
@@ -153,6 +158,9 @@ async def test_a_crashed_module_is_started_again_and_a_loop_is_told(tmp_path: Pa
             await ask(port, "/crash")
         assert await ask(port) == "1.0.0"  # waits in the queue of the listener
         await at.orchestrator.until(lambda: told(at)["restarts"] == 1 and told(at)["status"] == "running")
+        assert await ask(port, "/deafen") == "1.0.0"  # it throws its listener away and lives on
+        await at.orchestrator.until(lambda: told(at)["restarts"] == 2 and told(at)["status"] == "running")
+        assert await ask(port) == "1.0.0"
         for _ in range(4):
             with pytest.raises(NoAnswer):
                 await ask(port, "/crash")
@@ -284,11 +292,39 @@ async def test_stop_with_and_without_modules(tmp_path: Path) -> None:
         await at.node.stop(modules=False)
         assert await ask(port) == "1.0.0"
         await at.node.start()
-        await at.node.stop(modules=True)
+        assert await asyncio.to_thread(main, ["stop", "--config", str(at.node.config), "--modules"]) == 0
+        await at.node.died()
+        assert await asyncio.to_thread(main, ["stop", "--config", str(at.node.config)]) == 1
         with pytest.raises(NoAnswer):
             await ask(port)
         await at.node.start()  # what was active runs again, at its port
         assert await ask(port) == "1.0.0"
+
+
+@asynchronous
+async def test_after_a_reboot_exactly_the_active_releases_run(tmp_path: Path) -> None:
+    """A reboot ends everything at once and keeps the disk: so do four kill -9."""
+    async with bench(tmp_path) as at:
+        one, two, site = service("1.0.0", at.key), service("2.0.0", at.key), website("1.0.0", at.key)
+        at.orchestrator.serve(one, two, site)
+        await at.orchestrator.do("qa-1", site, 1)
+        await at.orchestrator.do("qa-1", one, 1)
+        port = port_of(await at.orchestrator.do("qa-1", two, 2, keepWarm=600))
+        await at.orchestrator.until(lambda: [each["status"] for each in told(at)["standby"]] == ["warm"])
+        modules = [await pid_of(at, one), await pid_of(at, two)]
+        holder = holder_of(at)
+        assert holder is not None
+        os.kill(at.node.pid, signal.SIGKILL)
+        for pid in (holder, *modules):
+            os.kill(pid, signal.SIGKILL)
+        await at.node.died()
+        with pytest.raises(NoAnswer):
+            await ask(port)
+        await at.node.start()
+        await at.orchestrator.until(lambda: (told(at)["status"], told(at)["standby"]) == ("running", []))
+        assert await ask(port) == "2.0.0"
+        assert await pid_of(at, one) == modules[0]  # it was not started again
+        assert at.orchestrator.module("qa-1", "web-site")["digest"] == site.digest
 
 
 @asynchronous

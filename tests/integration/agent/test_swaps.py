@@ -14,7 +14,7 @@ from tests.integration.agent.load import Load
 from tests.integration.agent.releases import service
 from tests.integration.agent.test_process_modules import holder_of, port_of
 
-SWAPS = int(os.environ.get("HOTSWAP_TEST_SWAPS", "8"))  # each waits a second for the side to become quiet
+SWAPS = int(os.environ.get("HOTSWAP_TEST_SWAPS", "6"))  # each waits a second for the side to become quiet
 QUICK_TO_FAIL = "health: {path: /healthz, timeout: 0.5, interval: 0.05, startTimeout: 1}\n"
 
 

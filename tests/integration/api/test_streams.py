@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -182,6 +184,35 @@ def test_a_body_over_the_limit_is_413_before_it_is_sent(api: httpx.Client, serve
                 ).encode()
             )
             assert connection.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_without_a_length_is_413_once_it_is_over_the_limit(api: httpx.Client, served: str) -> None:
+    host, port = served.removeprefix("http://").split(":")
+    part = b'--x\r\nContent-Disposition: form-data; name="artifact"; filename="a"\r\n\r\n'
+    for path, content_type, begin in (
+        ("/api/v1/modules/payment-processor/releases", "multipart/form-data; boundary=x", part),
+        ("/api/v1/deployments", "application/json", b" "),
+    ):
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n"
+            f"Authorization: {api.headers['Authorization']}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            connection.sendall(head.encode())
+            answer = send_until_answered(connection, itertools.chain([begin], itertools.repeat(b" " * 65536, 64)))
+        assert answer.startswith(b"HTTP/1.1 413"), path
+
+
+def send_until_answered(connection: socket.socket, pieces: Iterable[bytes]) -> bytes:
+    """Send chunks until the other side says something, as a client does that listens while it sends."""
+    for piece in pieces:
+        try:
+            connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        except ConnectionError:
+            break
+        if select.select([connection], [], [], 0)[0]:
+            break
+    return connection.recv(4096)
 
 
 def test_metrics_of_every_process(served: str, api: httpx.Client) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -17,12 +19,14 @@ from agent.holder.protocol import (
     Address,
     Event,
     Handover,
+    HolderReplaced,
     HolderState,
     ProbeSource,
     ProcessIdentity,
     ProcessSpec,
     Side,
     Spawned,
+    UnknownProcess,
 )
 from tests.integration.holder.load import read_answer
 
@@ -99,9 +103,30 @@ class Node:
         await self.healthy(version)
         await self.switch()
         if self.current is not None:
-            await self.client.retire(self.current.identity, drain_timeout=10.0, quiet=quiet)
-            await asyncio.wait_for(self.client.wait(self.current.identity), DEADLINE)
+            await self.retire(self.current.identity, quiet)
         self.current = new
+
+    async def retire(self, identity: ProcessIdentity, quiet: float) -> None:
+        """Until it has ended, asking again when the holder was replaced."""
+        ended = asyncio.create_task(self.client.wait(identity))
+        while not ended.done():
+            replaced = asyncio.get_running_loop().create_future()
+
+            def note(event: Event, replaced: asyncio.Future[None] = replaced) -> None:
+                if isinstance(event, HolderReplaced) and not replaced.done():
+                    replaced.set_result(None)
+
+            unsubscribe = self.client.subscribe(note)
+            with contextlib.suppress(UnknownProcess):  # it ended while there was no holder
+                await self.client.retire(identity, drain_timeout=10.0, quiet=quiet)
+            await asyncio.wait({ended, replaced}, timeout=DEADLINE, return_when=asyncio.FIRST_COMPLETED)
+            unsubscribe()
+            assert ended.done() or replaced.done(), "it does not end"
+
+    async def known(self, identity: ProcessIdentity) -> Spawned:
+        """What `spawn` answered or would have answered for a process that runs."""
+        its = next(p for p in (await self.state()).processes if p.identity == identity)
+        return Spawned(its.identity, its.port, its.forwarder, its.limits_by)
 
     async def end(self) -> None:
         await self.client.shutdown(drain_timeout=3.0)
@@ -123,12 +148,13 @@ def kill(identity: ProcessIdentity) -> None:
     pidfd = os.pidfd_open(identity.pid)
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.set_blocking(pidfd, True)
-        import select
-
         assert select.select([pidfd], [], [], DEADLINE)[0]
     finally:
         os.close(pidfd)
+
+
+async def gone_process(identity: ProcessIdentity) -> bool:
+    return not Path(f"/proc/{identity.pid}").exists()
 
 
 async def eventually(what: Callable[[], Awaitable[bool]], deadline: float = DEADLINE) -> None:

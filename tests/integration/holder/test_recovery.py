@@ -37,7 +37,7 @@ def test_both_die_and_the_next_ones_find_everything(tmp_path: Path, handover: Ha
         load = Load(*node.target)
         load.start(keep_alive=2, one_shot=2)
         try:
-            for _ in range(2):
+            for _ in range(1 + candidate):
                 await both_die(node)
                 await asyncio.to_thread(load.wait_for, 10)
                 node.client = await HolderClient.open(node.folder)

@@ -132,9 +132,9 @@ def test_after_a_kill_of_the_supervisor_the_next_start_ends_the_orphans_and_keep
 def test_a_killed_start_can_be_repeated(tmp_path: Path) -> None:
     """kill -9 at several moments of the first start, initdb included: the next start always gets ready."""
     folder = tmp_path / "data"
-    for marker in ("data/postgres", "data/postgres/data/PG_VERSION", "data/run/processes/postgres.json"):
+    for marker in ("postgres/data.new.*/global", "postgres/data/PG_VERSION", "run/processes/postgres.json"):
         with RunningStack(folder) as stack:
-            until((tmp_path / marker).exists, marker)
+            until(lambda marker=marker: any(folder.glob(marker)), marker)  # type: ignore[misc]
             stack.process.kill()
             stack.process.wait()
             with RunningStack(folder) as again:

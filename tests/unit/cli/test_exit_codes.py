@@ -57,10 +57,11 @@ def test_every_refusal_is_one_line_and_its_code(
 def test_a_400_names_every_bad_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     api = Api()
     errors = {"version": ["must be a semantic version"], "targetEnvironment": ["'Mars' is not an environment"]}
-    api.on("POST", "/deployments", problem(400, "The input is not valid.", errors))
+    repeated = "; ".join(f"{field}: {messages[0]}" for field, messages in errors.items())
+    api.on("POST", "/deployments", problem(400, repeated, errors))
     assert hotswap("deploy", "m", "one", "--to", "Mars", home=tmp_path, api=api) == ExitCode.REFUSED
     assert capsys.readouterr().err.splitlines() == [
-        "hotswap: The input is not valid.",
+        "hotswap: what was sent is not valid:",
         "  version: must be a semantic version",
         "  targetEnvironment: 'Mars' is not an environment",
     ]

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from random import Random
 from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
+from hypothesis.errors import UnsatisfiedAssumption
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from app.domain import strategies as wave_strategies
@@ -419,6 +422,48 @@ class Engine(RuleBasedStateMachine):
         self.play.wait(seconds)
         self.send(PauseExpired())
 
+    @rule(seed=st.integers(0, 2**32), steps=st.integers(10, 60))
+    def many_things_happen(self, seed: int, steps: int) -> None:
+        """A long stretch in one step: deep states are rare in the few dozen steps that hypothesis itself takes."""
+        chance = Random(seed)
+        for _ in range(steps):
+            if self.state.terminal:
+                return
+            with suppress(UnsatisfiedAssumption):
+                self.something_happens(chance)
+
+    def something_happens(self, chance: Random) -> None:
+        number, commits, as_void = chance.randrange(10**6), chance.random() < 0.7, chance.random() < 0.5
+        claimed = [worker for worker in self.workers if worker.operation]
+        believed = any(worker.believed for worker in self.workers)
+        silent = any(node.silent for node in self.fleet.values())
+        busy = any(node.running and not node.silent for node in self.fleet.values())
+        stages = any(worker.operation is None for worker in self.workers)
+        likely: list[tuple[float, bool, Callable[[], None]]] = [
+            (8, bool(self.claimable()), lambda: self.claim(number)),
+            (8, bool(claimed), lambda: self.worker_calls_its_node(number, commits, as_void)),
+            (8, bool(claimed), lambda: self.worker_reports(number, stays=as_void, knows=chance.random() < 0.9)),
+            (5, busy, lambda: self.node_finishes(number, commits, as_void)),
+            (4, stages, lambda: self.stage_worker_reports(number, chance.random() < 0.9, chance.random() < 0.1)),
+            (2, believed, lambda: self.claim_is_lost(number, poison=as_void, dead=commits)),
+            (1, believed, lambda: self.budget_is_spent(number)),
+            (1, True, lambda: self.node_falls_silent(number)),
+            (1, silent, lambda: self.node_is_lost(number)),
+            (3, silent, lambda: self.node_returns(number, commits, as_void, rebooted=chance.random() < 0.5)),
+            (0.5, len(self.fleet) < 10, lambda: self.node_is_new(False, chance.choice(STATES))),
+            (0.5, True, lambda: self.node_is_drained_or_not(number)),
+            (1, True, lambda: self.node_is_heard_from(number)),
+            (0.5, True, self.pause),
+            (3, self.state.paused, self.resume),
+            (2, self.state.paused, self.retry),
+            (0.3, True, lambda: self.cancel(rollback=commits, serious=True)),
+            (1, True, lambda: self.time_passes(chance.choice([1, 5]))),
+            (0.5, bool(self.history), lambda: self.something_is_told_twice(number)),
+        ]
+        possible = [(weight, action) for weight, can, action in likely if can]
+        (action,) = chance.choices([action for _, action in possible], [weight for weight, _ in possible])
+        action()
+
     # --- what must hold -------------------------------------------------------------------------------------------
 
     def check(self, before: Deployment | None) -> None:
@@ -581,7 +626,7 @@ class Engine(RuleBasedStateMachine):
 def _profile() -> dict[str, Any]:
     if LONG:
         return {"max_examples": 3000, "stateful_step_count": 60, "derandomize": False}
-    return {"max_examples": 150, "stateful_step_count": 40, "derandomize": True}
+    return {"max_examples": 150, "stateful_step_count": 20, "derandomize": True}
 
 
 TestDecide = pytest.mark.timeout(7200 if LONG else 600)(Engine.TestCase)

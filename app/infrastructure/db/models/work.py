@@ -22,6 +22,7 @@ class OutboxRow(Owned, Base):
     queue: Mapped[str] = mapped_column(Text)
     root_id: Mapped[UUID]
     parent_id: Mapped[UUID | None]
+    trace_id: Mapped[str] = mapped_column(Text)
     publish_at: Mapped[datetime] = mapped_column(server_default=durable_now())
     published: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=durable_now())

@@ -103,6 +103,7 @@ def upgrade() -> None:
         sa.Column("queue", sa.Text(), nullable=False),
         sa.Column("root_id", sa.Uuid(), nullable=False),
         sa.Column("parent_id", sa.Uuid(), nullable=True),
+        sa.Column("trace_id", sa.Text(), nullable=False),
         sa.Column("publish_at", sa.DateTime(timezone=True), server_default=sa.text("hotswap_now()"), nullable=False),
         sa.Column("published", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("hotswap_now()"), nullable=False),
