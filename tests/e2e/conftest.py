@@ -17,8 +17,17 @@ from tests.e2e.waiting import until
 NODES = "development=1,qa=5,staging=4"
 _numbers = itertools.count(1)
 
+LONGEST = 900  # seconds for a test on a slow machine; what it waits for has shorter deadlines of its own
+
 ModuleMaker = Callable[..., ProbeModule]
 NameMaker = Callable[[str], str]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for the whole stack to start, others for workers that start anew."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST))
 
 
 @pytest.fixture(scope="session")

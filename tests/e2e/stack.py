@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,22 +161,36 @@ class Stack:
         while self._apis:
             self._apis.popitem()[1].close()
 
-    def cli(self, *arguments: str, user: str = "deployer", code: int = 0, login: bool = False) -> Said:
+    def cli(
+        self, *arguments: str, user: str = "deployer", code: int = 0, login: bool = False, typed: str | None = None
+    ) -> Said:
         """Run `hotswap`; its exit code must be `code`. With `login` it uses what `hotswap login` has kept."""
+        with self.cli_running(*arguments, user=user, login=login) as process:
+            output, errors = process.communicate(typed, timeout=GENEROUS)
+        said = Said(process.returncode, output, errors)
+        assert said.code == code, said
+        return said
+
+    @contextmanager
+    def cli_running(
+        self, *arguments: str, user: str = "deployer", login: bool = False
+    ) -> Iterator[subprocess.Popen[str]]:
+        """`hotswap` under way; it does not outlive the context."""
         named = {} if login else {"HOTSWAP_USERNAME": user, "HOTSWAP_PASSWORD": self.password(user)}
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-m", "app.cli.main", *arguments],
             cwd=ROOT,
             env={**self._environment(), **named, "HOTSWAP_URL": self.url, "HOTSWAP_DATA_DIR": str(self.folder)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=GENEROUS,
-            check=False,
-        )
-        said = Said(done.returncode, done.stdout, done.stderr)
-        assert said.code == code, said
-        return said
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
 
     def _environment(self) -> Mapping[str, str]:
         """Ours without any setting of HotSwap that somebody has exported."""

@@ -28,7 +28,6 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.clear_away()
 
 
-@pytest.mark.timeout(600)
 def test_a_rollout_survives_kill_9_of_the_whole_stacks_supervisor(own_stack: Stack) -> None:
     module = ProbeModule(own_stack, "probe", own_stack.folder.parent / "probe")
     before = module.served("Production")
