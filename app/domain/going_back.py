@@ -13,6 +13,7 @@ from app.domain import ending
 from app.domain.deployment import (
     Course,
     Deployment,
+    DeploymentKind,
     DeploymentStatus,
     Direction,
     NodeOperation,
@@ -23,6 +24,15 @@ from app.domain.deployment import (
 from app.domain.turn import Turn
 
 MOST_TRIES = 3
+
+
+def turn_round(turn: Turn, reason: str) -> None:
+    """A rollout went wrong. A deployment's goes back; one that itself goes back or repairs stays where it has come to:
+    what it would return to is what somebody, or desired state, has just turned away from."""
+    if turn.state.kind is DeploymentKind.DEPLOY:
+        begin(turn, DeploymentStatus.ROLLED_BACK, reason)
+    else:
+        begin(turn, DeploymentStatus.FAILED, reason, take_back=False)
 
 
 def begin(turn: Turn, ending_status: DeploymentStatus, reason: str, *, take_back: bool = True) -> None:

@@ -83,4 +83,4 @@ def pause_expired(turn: Turn) -> None:
     if state.policy.on_paused_timeout is OnPausedTimeout.RESUME:
         _go_on(turn, "resumed: pausedTimeout has passed")
     else:
-        going_back.begin(turn, DeploymentStatus.ROLLED_BACK, "paused for longer than pausedTimeout")
+        going_back.turn_round(turn, "paused for longer than pausedTimeout")

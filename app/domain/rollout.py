@@ -16,6 +16,7 @@ from app.domain import ending, going_back, lane_entry
 from app.domain.deployment import (
     Course,
     Deployment,
+    DeploymentKind,
     DeploymentStatus,
     NodeOperation,
     OperationStatus,
@@ -37,12 +38,12 @@ def advance(turn: Turn) -> None:
         return
     if not state.deploying():
         return
-    failure = _too_many(state)
+    failure = _too_many(state) if state.kind is DeploymentKind.DEPLOY else None
     if failure is None and not state.paused:
         _fill_window(turn)
-        failure = _dead_end(turn.state)
+        failure = _dead_end(turn.state) or _incomplete(turn.state)
     if failure:
-        going_back.begin(turn, DeploymentStatus.ROLLED_BACK, failure)
+        going_back.turn_round(turn, failure)
     elif not turn.state.paused and not turn.state.unresolved():
         _end_forward(turn)
 
@@ -75,6 +76,15 @@ def _dead_end(state: Deployment) -> str | None:
         for operation in latest
     )
     return f"not one node succeeded: {ending.named(broken[:MOST_NAMED])}" if broken and not good else None
+
+
+def _incomplete(state: Deployment) -> str | None:
+    """Why one that goes back or repairs, and has tried every node whatever became of the others, has failed."""
+    latest = state.latest_by_node().values()
+    if state.kind is DeploymentKind.DEPLOY or any(operation.status.open for operation in latest):
+        return None
+    broken = [operation for operation in latest if operation.status in (OperationStatus.FAILED, OperationStatus.LOST)]
+    return f"not on every node: {ending.named(broken[:MOST_NAMED])}" if broken else None
 
 
 def _fill_window(turn: Turn) -> None:

@@ -48,7 +48,7 @@ def fail(turn: Turn, stage: Stage, message: str, output_tail: str | None = None)
     turn.end_stage(stage, StageStatus.FAILED, message, output_tail)
     reason = f"{stage.kind.value} failed: {message}"
     if turn.state.granted:
-        going_back.begin(turn, DeploymentStatus.ROLLED_BACK, reason)
+        going_back.turn_round(turn, reason)
     else:
         ending.finish(turn, DeploymentStatus.FAILED, reason)
 
