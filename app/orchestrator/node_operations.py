@@ -85,12 +85,19 @@ def _observed(work: ClaimedOperation, report: Report) -> tuple[outcomes.Statemen
         "module_name": work.module_name,
         "digest": answer.active,
         "version": answer.active_version,
-        "status": "running" if answer.active else "stopped",
+        "status": _status(work, answer),
         "endpoint": answer.endpoint,
         "fencing_token": work.fencing_token,
         "sequence": answer.state_sequence,
     }
     return (outcomes.Statement("record_observed", values),)
+
+
+def _status(work: ClaimedOperation, answer: OperationAnswer) -> str:
+    """As the node's next heartbeat will have it."""
+    if answer.active is None:
+        return "stopped"
+    return "installed" if (work.manifest or {}).get("kind") == "files" else "running"
 
 
 def command(work: ClaimedOperation) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def test_a_bad_release_stops_at_the_first_wave_and_goes_back(
 ) -> None:
     before = module.served("QA")
     endpoints = module.endpoints("QA")
-    bad = module.release(manner, health_limit=1)
+    bad = module.release(manner, health_limit=3)
     with Load(endpoints) as load:
         load.start(keep_alive=1, one_shot=1)
         load.wait_for(5)

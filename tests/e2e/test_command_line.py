@@ -44,7 +44,7 @@ def test_publish_deploy_watch_status_and_roll_back(module: ProbeModule, stack: S
 
 def test_exit_codes_tell_how_it_went(module: ProbeModule, api: Api, stack: Stack) -> None:
     before = module.served("QA")
-    bad = module.release(Manner.UNWELL, health_limit=1)
+    bad = module.release(Manner.UNWELL, health_limit=3)
     failed = stack.cli("deploy", module.name, bad, "--to", "QA", "--wait", code=1)
     assert "RolledBack" in failed.output and "the orders database does not answer" in failed.output
     stack.cli("deploy", module.name, "9.9.9", "--to", "QA", code=5)

@@ -36,6 +36,16 @@ def put_policy(admin: Api, path: str, body: Json) -> None:
     assert answer.status_code == 200, answer.text
 
 
+@contextmanager
+def drained(admin: Api, node_id: str) -> Iterator[None]:
+    """A node that is left out for a while."""
+    admin.post(f"/nodes/{node_id}/drain")
+    try:
+        yield
+    finally:
+        admin.post(f"/nodes/{node_id}/undrain")
+
+
 def repaired(api: Api, module: ProbeModule, environment: str, version: str) -> Json:
     """Wait for the system's own deployment that brings this version; it must have succeeded."""
 
@@ -48,26 +58,23 @@ def repaired(api: Api, module: ProbeModule, environment: str, version: str) -> J
 
 def test_a_node_that_is_down_is_skipped_and_brought_up_to_date(module: ProbeModule, api: Api, stack: Stack) -> None:
     before = module.served("Staging")
-    admin = stack.api("admin")
-    drained = api.nodes("Staging")[DRAINED]["nodeId"]
-    with stack.node(AWAY).without_agent():
-        admin.post(f"/nodes/{drained}/drain")
-        until(lambda: api.nodes("Staging")[AWAY]["status"] == "Unavailable", f"{AWAY} is missed")
-        (cluster,) = [each for each in api.get("/clusters") if each["environment"] == "Staging"]
-        assert (cluster["totalNodes"], cluster["healthyNodes"], cluster["isHealthy"]) == (4, 3, False)
-        version = module.release()
-        ended = module.deployed(version, "Staging")
-        assert AWAY in ended["reason"] and "not heard from" in ended["reason"]
-        assert f"{DRAINED}: drained" in ended["reason"]
-        deploy = stage(ended, "Deploy")
-        assert (deploy["nodesDeployed"], deploy["nodesSkipped"], deploy["nodesFailed"]) == (2, 2, 0)
-        expected = {name: before if name in (AWAY, DRAINED) else version for name in api.nodes("Staging")}
-        assert module.answers("Staging") == expected
-        (row,) = [row for row in api.get(f"/modules/{module.name}/environments") if row["environment"] == "Staging"]
-        assert row["version"] == version and {each["hostname"] for each in row["drift"]} == {AWAY, DRAINED}
-    until(lambda: module.recorded("Staging")[AWAY] == version, f"{AWAY} is brought up to date")
-    assert module.recorded("Staging")[DRAINED] == before
-    admin.post(f"/nodes/{drained}/undrain")
+    with drained(stack.api("admin"), api.nodes("Staging")[DRAINED]["nodeId"]):
+        with stack.node(AWAY).without_agent():
+            until(lambda: api.nodes("Staging")[AWAY]["status"] == "Unavailable", f"{AWAY} is missed")
+            (cluster,) = [each for each in api.get("/clusters") if each["environment"] == "Staging"]
+            assert (cluster["totalNodes"], cluster["healthyNodes"], cluster["isHealthy"]) == (4, 3, False)
+            version = module.release()
+            ended = module.deployed(version, "Staging")
+            assert AWAY in ended["reason"] and "not heard from" in ended["reason"]
+            assert f"{DRAINED}: drained" in ended["reason"]
+            deploy = stage(ended, "Deploy")
+            assert (deploy["nodesDeployed"], deploy["nodesSkipped"], deploy["nodesFailed"]) == (2, 2, 0)
+            expected = {name: before if name in (AWAY, DRAINED) else version for name in api.nodes("Staging")}
+            assert module.answers("Staging") == expected
+            (row,) = [row for row in api.get(f"/modules/{module.name}/environments") if row["environment"] == "Staging"]
+            assert row["version"] == version and {each["hostname"] for each in row["drift"]} == {AWAY, DRAINED}
+        until(lambda: module.recorded("Staging")[AWAY] == version, f"{AWAY} is brought up to date")
+        assert module.recorded("Staging")[DRAINED] == before
     until(lambda: module.recorded("Staging")[DRAINED] == version, f"{DRAINED} is brought up to date")
     assert set(module.answers("Staging").values()) == {version}
     assert repaired(api, module, "Staging", version)["requestedBy"] == "system"

@@ -109,7 +109,7 @@ def test_a_rollback_goes_first_and_may_preempt(module: ProbeModule, api: Api) ->
 
 def test_a_failed_one_is_retried(module: ProbeModule, api: Api) -> None:
     before = module.served("QA")
-    version = module.release(Manner.GATED, health_limit=1)
+    version = module.release(Manner.GATED, health_limit=4)
     failed = module.deploy(version, "QA")
     assert api.finished(failed)["status"] == "RolledBack"
     assert set(module.answers("QA").values()) == {before}
