@@ -30,7 +30,7 @@ def _stage_claim_ended(turn: Turn, event: ClaimEnded) -> None:
     if stage is None:
         return
     stage = replace(stage, losses=stage.losses + event.poison)
-    turn.emit("stage.claimLost", stage=stage.kind.value, attempt=event.attempt, reason=event.why)
+    turn.emit("stage.claimLost", stage=turn.state.name_of(stage), attempt=event.attempt, reason=event.why)
     if event.poison and stage.losses >= MOST_LOSSES:
         stages.fail(turn, stage, f"its process died {stage.losses} times under it: {event.why}")
     else:

@@ -221,6 +221,10 @@ class Deployment:
     def terminal(self) -> bool:
         return self.status.terminal
 
+    def name_of(self, stage: Stage) -> str:
+        """What people call a stage: `Deploy to QA`; the others are called as their kind."""
+        return f"Deploy to {self.environment}" if stage.kind is StageKind.DEPLOY else stage.kind.value
+
     def stage(self, kind: StageKind) -> Stage:
         return next(stage for stage in self.stages if stage.kind is kind)
 

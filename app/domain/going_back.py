@@ -52,7 +52,7 @@ def begin(turn: Turn, ending_status: DeploymentStatus, reason: str, *, take_back
     deploy = turn.state.stage(StageKind.DEPLOY)
     if deploy.status.ended:
         turn.state = turn.state.with_stage(replace(deploy, status=StageStatus.RUNNING))
-        turn.emit("stage.running", stage=deploy.kind.value, message=reason)
+        turn.emit("stage.running", stage=turn.state.name_of(deploy), message=reason)
     advance(turn)
 
 

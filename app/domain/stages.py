@@ -46,7 +46,7 @@ def reported(turn: Turn, event: StageReported) -> None:
 def fail(turn: Turn, stage: Stage, message: str, output_tail: str | None = None) -> None:
     """A stage failed: before the lane nothing was touched; afterwards what was changed goes back."""
     turn.end_stage(stage, StageStatus.FAILED, message, output_tail)
-    reason = f"{stage.kind.value} failed: {message}"
+    reason = f"{turn.state.name_of(stage)} failed: {message}"
     if turn.state.granted:
         going_back.turn_round(turn, reason)
     else:

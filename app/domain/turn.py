@@ -49,7 +49,7 @@ class Turn:
         told = stage.waiting is kind and stage.message == message
         self.dispatch_stage(stage, due_at, status=StageStatus.WAITING, waiting=kind, message=message, losses=0)
         if not told:
-            self.emit("stage.waiting", stage=stage.kind.value, reason=message)
+            self.emit("stage.waiting", stage=self.state.name_of(stage), reason=message)
 
     def end_stage(
         self, stage: Stage, status: StageStatus, message: str | None = None, output_tail: str | None = None
@@ -65,7 +65,7 @@ class Turn:
                 output_tail=output_tail or stage.output_tail,
             )
         )
-        self.emit("stage." + status.value[0].lower() + status.value[1:], stage=stage.kind.value, message=message)
+        self.emit("stage." + status.value[0].lower() + status.value[1:], stage=self.state.name_of(stage), message=message)
 
     # --- node operations
 

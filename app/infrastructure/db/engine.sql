@@ -99,11 +99,12 @@ with claimed as (
        set event_seq = event_seq + 1, started_at = coalesce(started_at, hotswap_now()),
            status = case when d.status = 'Queued' then 'Running' else d.status end
       from claimed where d.id = claimed.deployment_id and claimed.waiting is null
- returning d.id, d.event_seq
+ returning d.id, d.event_seq, d.environment_name
 ), told as (
     insert into deployment_events (deployment_id, seq, tenant_id, kind, body)
     select claimed.deployment_id, numbered.event_seq, claimed.tenant_id, 'stage.running',
-           jsonb_build_object('stage', claimed.kind, 'attempt', claimed.attempt)
+           jsonb_build_object('stage', case claimed.kind when 'Deploy' then 'Deploy to ' || numbered.environment_name
+                                                         else claimed.kind end, 'attempt', claimed.attempt)
       from claimed join numbered on numbered.id = claimed.deployment_id
 )
 select attempt, kind from claimed

@@ -36,7 +36,7 @@ def refused(play: Play) -> str:
     assert play.stage(DEPLOY).status is StageStatus.FAILED
     assert play.grants() == play.releases() == 0
     assert not play.state.operations
-    assert play.state.reason == f"Deploy failed: {play.stage(DEPLOY).message}"
+    assert play.state.reason == f"Deploy to QA failed: {play.stage(DEPLOY).message}"
     return play.stage(DEPLOY).message or ""
 
 

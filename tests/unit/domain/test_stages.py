@@ -95,7 +95,7 @@ def test_a_worker_cannot_declare_the_rollout_done() -> None:
     play.run_stage(SCAN)
     play.run_stage(DEPLOY, succeeded=True)
     assert play.status() is DeploymentStatus.FAILED
-    assert play.state.reason == "Deploy failed: reported as done without a lane"
+    assert play.state.reason == "Deploy to QA failed: reported as done without a lane"
     play = Play()
     play.run_stage(SCAN)
     stage = play.claim_stage(DEPLOY)
@@ -115,7 +115,7 @@ def test_a_busy_lane_is_asked_for_again_when_told() -> None:
     assert (waiting.message, waiting.claimable) == ("held by 42", True)
     assert play.status() is DeploymentStatus.QUEUED
     assert waiting.id in {command.work_id for command in play.last if hasattr(command, "work_id")}
-    assert play.emitted("stage.waiting")[0].body == {"stage": "Deploy", "reason": "held by 42"}
+    assert play.emitted("stage.waiting")[0].body == {"stage": "Deploy to QA", "reason": "held by 42"}
     play.claim_stage(DEPLOY)
     play.cancel()
     ended = play.stage(DEPLOY)
@@ -154,7 +154,7 @@ def test_validation_that_fails_takes_everything_back() -> None:
     play.run_stage(VALIDATION, succeeded=False, message="/healthz answers 500")
     assert play.status() is DeploymentStatus.ROLLING_BACK
     assert play.stage(DEPLOY).status is StageStatus.RUNNING
-    assert play.emitted("stage.running")[0].body == {"stage": "Deploy", "message": play.state.reason}
+    assert play.emitted("stage.running")[0].body == {"stage": "Deploy to QA", "message": play.state.reason}
     play.succeed(1)
     play.succeed(2)
     assert play.status() is DeploymentStatus.ROLLED_BACK
