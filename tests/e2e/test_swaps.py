@@ -1,6 +1,6 @@
 """The promise of the product: releases are swapped under load; no user gets a failed answer, or one of a bad release.
 
-HOTSWAP_E2E_SWAPS says how many good releases each test swaps in (8); every fourth release is one more, never healthy.
+HOTSWAP_E2E_SWAPS says how many good releases each test swaps in (6); every fourth release is one more, never healthy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.e2e.probe_module import Manner, ProbeModule
 from tests.e2e.stack import Stack
 from tests.load import Load
 
-SWAPS = int(os.environ.get("HOTSWAP_E2E_SWAPS", "8"))
+SWAPS = int(os.environ.get("HOTSWAP_E2E_SWAPS", "6"))
 MORE = 3  # answers that each node gives at least between two swaps
 
 
