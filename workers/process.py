@@ -7,7 +7,6 @@ import threading
 from dataclasses import dataclass
 from uuid import UUID
 
-from celery import Celery, current_app
 from uuid6 import uuid7
 
 from app.infrastructure.db.engine import Database
@@ -49,7 +48,7 @@ def current(role: str = "worker") -> WorkerProcess:
     global _current
     with _lock:
         if _current is None or _current.pid != os.getpid():
-            _current = _make(settings_or_exit(), current_app, role)
+            _current = _make(settings_or_exit(), role)
         return _current
 
 
@@ -62,8 +61,10 @@ def leave() -> None:
         leaving.stop()
 
 
-def _make(settings: Settings, celery: Celery, role: str) -> WorkerProcess:
-    publisher = BackgroundPublisher(celery)
+def _make(settings: Settings, role: str) -> WorkerProcess:
+    from workers.celery_app import publishing  # which imports this module
+
+    publisher = BackgroundPublisher(publishing)
     presence = Presence(settings, uuid7(), role)
     presence.start()
     return WorkerProcess(

@@ -43,6 +43,8 @@ class Loop:
                 self._reconciler.tick()
             except (psycopg.Error, SQLAlchemyError) as error:
                 log.warning("the reconciler could not look: %s", str(error).strip().splitlines()[0])
+            except Exception:  # a loop that others rely on outlives a mistake of ours, and tells it
+                log.exception("the reconciler met what it did not expect")
 
 
 def _queue_depth(settings: Settings) -> QueueDepth:
@@ -63,10 +65,10 @@ def _queue_depth(settings: Settings) -> QueueDepth:
 
 def main() -> int:
     """A process of its own, beside a prefork worker."""
-    from workers.celery_app import app, settings
+    from workers.celery_app import publishing, settings
 
     configure_logging(settings)
-    publisher = BackgroundPublisher(app)
+    publisher = BackgroundPublisher(publishing)
     database = Database(settings, application="hotswap reconciler")
     loop = Loop(Orchestrator(database, settings, publisher))
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -77,6 +77,8 @@ def register(app: Flask) -> None:
         sqlalchemy.exc.TimeoutError,
         psycopg.OperationalError,
         psycopg.InterfaceError,
+        psycopg.InternalError,
+        sqlalchemy.exc.InternalError,
     ):
         app.register_error_handler(away, _database_away)
     app.register_error_handler(sqlalchemy.exc.DBAPIError, _database_error)

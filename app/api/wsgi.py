@@ -5,6 +5,6 @@ from __future__ import annotations
 from app.api.application import create_app
 from app.api.starting import started
 from app.infrastructure.publisher import BackgroundPublisher
-from workers.celery_app import app as celery
+from workers.celery_app import publishing
 
-application = started(create_app, BackgroundPublisher(celery))
+application = started(create_app, BackgroundPublisher(publishing))

@@ -28,7 +28,8 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class NodeFact:
     """A node as it is known at this moment. `desired` is what was decided for it and this module before, `wanted`
-    what this deployment wants there: its release, or, when it goes back or repairs, what each node is to run again."""
+    what this deployment wants there: its release, or, when it goes back or repairs, what each node is to run again.
+    `decided` tells "no release was decided" from "nothing was ever decided"."""
 
     node_id: UUID
     name: str
@@ -38,6 +39,7 @@ class NodeFact:
     wanted: Version | None
     drained: bool = False
     why: str | None = None
+    decided: bool = False
 
 
 # --- events -----------------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def new_operation(turn: Turn, node: NodeFact, wave: int) -> NodeOperation:
         wave=wave,
         direction=Direction.FORWARD,
         status=OperationStatus.PENDING,
-        before=node.desired if node.desired is not None else node.active,
+        before=node.desired if node.decided or node.desired is not None else node.active,
         target=node.wanted,
         active=digest_of(node.active),
     )

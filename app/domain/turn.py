@@ -65,7 +65,9 @@ class Turn:
                 output_tail=output_tail or stage.output_tail,
             )
         )
-        self.emit("stage." + status.value[0].lower() + status.value[1:], stage=self.state.name_of(stage), message=message)
+        self.emit(
+            "stage." + status.value[0].lower() + status.value[1:], stage=self.state.name_of(stage), message=message
+        )
 
     # --- node operations
 

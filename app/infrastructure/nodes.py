@@ -15,8 +15,8 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import pybreaker
 
+from app.infrastructure.node_breaker import NodeBreaker
 from app.infrastructure.trace_context import bound_headers
 from config.settings import Settings
 
@@ -73,7 +73,7 @@ class Nodes:
             trust_env=False,
             limits=httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=20),
         )
-        self._breakers: dict[UUID, pybreaker.CircuitBreaker] = {}
+        self._breakers: dict[UUID, NodeBreaker] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -157,26 +157,20 @@ class Nodes:
                 raise NodeUnreachable(_reason(error)) from error
 
         breaker = self._breaker(node.node_id)
-        if insist and breaker.current_state != pybreaker.STATE_CLOSED:
+        if not insist and breaker.refuses():
+            raise NodeUnreachable("its circuit breaker is open: it did not answer lately")
+        try:
             response = send()
-            breaker.close()
-        else:
-            try:
-                response = breaker.call(send)
-            except pybreaker.CircuitBreakerError as error:
-                raise NodeUnreachable("its circuit breaker is open: it did not answer lately") from error
+        except NodeUnreachable as error:
+            breaker.failed(error)
+            raise
+        breaker.answered()
         _refuse(response)
         return response
 
-    def _breaker(self, node_id: UUID) -> pybreaker.CircuitBreaker:
+    def _breaker(self, node_id: UUID) -> NodeBreaker:
         with self._lock:
-            breaker = self._breakers.get(node_id)
-            if breaker is None:
-                breaker = pybreaker.CircuitBreaker(
-                    fail_max=5, reset_timeout=2, name=f"node {node_id}", throw_new_error_on_trip=False
-                )
-                self._breakers[node_id] = breaker
-            return breaker
+            return self._breakers.setdefault(node_id, NodeBreaker(node_id))
 
 
 def _url(node: NodeAddress, path: str) -> str:

@@ -29,7 +29,9 @@ AGENT_LISTENER = "agent-listener"
 _RENEW = """
 insert into executors (id, tenant_id, lock_key, renewals, hostname, pid, role)
 values (%(id)s, '01900000-0000-7000-8000-000000000001', %(key)s, 1, %(hostname)s, %(pid)s, %(role)s)
-    on conflict (id) do update set renewals = executors.renewals + 1, renewed_at = hotswap_now()
+    on conflict (id) do update
+   set renewals = executors.renewals + 1, renewed_at = hotswap_now(),
+       started_at = case when %(again)s then hotswap_now() else executors.started_at end
 """
 
 
@@ -80,11 +82,18 @@ class Presence:
             autocommit=True,
             connect_timeout=self._timeout,
             application_name=f"hotswap presence {self._row['role']}",
+            # A connection that was cut silently must fail long before a lease ends.
+            keepalives_idle=3,
+            keepalives_interval=2,
+            keepalives_count=2,
+            tcp_user_timeout=6000,
             options="-c statement_timeout=5000 -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c timezone=UTC",
         ) as connection:
             connection.execute("select pg_advisory_lock(%(key)s)", self._row)
+            again = True  # after any gap the time of being here counts afresh
             while True:
-                connection.execute(_RENEW, self._row)
+                connection.execute(_RENEW, {**self._row, "again": again})
+                again = False
                 self._first.set()
                 if self._stopping.wait(self._interval):
                     break

@@ -12,7 +12,6 @@ import threading
 from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from app.infrastructure.outbox import Wake
 from app.infrastructure.trace_context import TRACE_HEADER, traceparent
@@ -24,7 +23,11 @@ ROOM = 10_000
 
 
 class BackgroundPublisher:
-    """`publish()` returns at once; `stop()` gives what is queued a few seconds."""
+    """`publish()` returns at once; `stop()` gives what is queued a few seconds.
+
+    `celery` is an application without a result backend: asking for results costs a subscription for each message, and
+    ends the thread when Redis stays away.
+    """
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
@@ -58,9 +61,9 @@ class BackgroundPublisher:
             try:
                 send(self._celery, wake)
                 PUBLISHED.labels(outcome="sent").inc()
-            except (OperationalError, OSError) as error:
+            except Exception as error:  # whatever a client library makes of a broker that is away: this thread lives on
                 PUBLISHED.labels(outcome="failed").inc()
-                log.warning("a wake-up could not be published, the outbox repeats it: %s", error)
+                log.warning("a wake-up could not be published, the outbox repeats it: %r", error)
 
 
 def send(celery: Celery, wake: Wake) -> None:

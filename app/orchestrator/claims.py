@@ -19,10 +19,11 @@ from app.orchestrator.context import Orchestrator
 
 log = logging.getLogger(__name__)
 
-STAGE_BUDGET = 900.0
+STAGE_BUDGET = 3600.0
 """Seconds that one attempt of a stage may take, which no renewal extends."""
-OPERATION_BUDGET = 3600.0
-"""The same for a node operation. Its own time-out is shorter; this ends what even that could not."""
+OPERATION_BUDGET = 6 * 86_400.0
+"""The same for a node operation: longer than five hooks of a day each, the most that a manifest may ask for. Its own
+time-out is of its manifest; this ends what even that could not."""
 _LOCK = "select 1 from deployments where id = %(deployment_id)s for no key update"
 
 
@@ -113,7 +114,13 @@ def claim_operation(
 def _claim(
     orchestrator: Orchestrator, query: str, executor_id: UUID, deployment_id: UUID, work_id: UUID, budget: float
 ) -> Any:
-    values = {"executor_id": executor_id, "deployment_id": deployment_id, "work_id": work_id, "budget": budget}
+    values = {
+        "executor_id": executor_id,
+        "deployment_id": deployment_id,
+        "work_id": work_id,
+        "budget": budget,
+        "cap": orchestrator.settings.concurrent_node_operations,
+    }
     with orchestrator.database.raw() as connection, connection.pipeline():
         connection.execute(_LOCK, values)
         claimed = connection.execute(SQL[query], values)

@@ -42,7 +42,7 @@ def node_facts(connection: Raw, scope: Scope, manifest: dict[str, Any] | None) -
     ).fetchall()
     facts = []
     for row in rows:
-        node_id, name, labels, drained, silent, digest, version, wanted_digest, wanted_version, _decided = row
+        node_id, name, labels, drained, silent, digest, version, wanted_digest, wanted_version, decided = row
         if scope.targets is not None:
             if str(node_id) not in scope.targets:
                 continue
@@ -58,6 +58,7 @@ def node_facts(connection: Raw, scope: Scope, manifest: dict[str, Any] | None) -
                 desired=Version(wanted_digest, wanted_version or "") if wanted_digest else None,
                 wanted=_wanted(scope, node_id),
                 drained=drained,
+                decided=decided,
                 why=None if available else f"not heard from for {round(silent)} s",
             )
         )

@@ -21,6 +21,7 @@ from app.domain.events import (
 )
 from app.domain.policy import Policy, StrategyKind, parse_policy
 from app.domain.strategies import BUILT
+from app.infrastructure.db.deployment_store import Loaded
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import outcomes, submitting
 from app.orchestrator.cluster_facts import read_targets, release_manifest
@@ -369,9 +370,14 @@ def rollback(
 
 
 def _preempt(orchestrator: Orchestrator, requester: Requester, holder: UUID) -> None:
-    """Cancel who holds the lane, going back. One that is ending anyway needs no push."""
+    """Cancel who holds the lane. A deployment goes back; one that itself goes back or repairs stays where it has come
+    to. One that is ending anyway needs no push."""
+
+    def cancelled(_connection: Raw, loaded: Loaded) -> Event:
+        return CancelRequested(loaded.state.kind is DeploymentKind.DEPLOY, f"{requester.username} (rollback)")
+
     try:
-        outcomes.apply(orchestrator, holder, CancelRequested(True, f"{requester.username} (rollback)"))
+        outcomes.apply(orchestrator, holder, cancelled)
     except Conflict:
         return
 

@@ -97,7 +97,7 @@ def _overtaken(loaded: Loaded, line: list[_Place], granted_place: int) -> Overta
     state = loaded.state
     others = [each for each in line if each.deployment_id != state.id]
     if state.kind is DeploymentKind.SYSTEM:
-        people = [each for each in others if each.kind is not DeploymentKind.SYSTEM]
+        people = [each for each in others if each.kind is not DeploymentKind.SYSTEM and not each.waits_for_a_date]
         if people:
             return OvertakenEvent(people[0].deployment_id, f"gives way to {people[0].version}")
         return None

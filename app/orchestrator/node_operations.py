@@ -25,7 +25,8 @@ from app.orchestrator.settling import settled
 UNANSWERED_FOR = 20.0
 """Seconds without any answer after which a forward operation is given up: an agent is back from kill -9 long before."""
 REFUSED_FOR = 45.0
-"""Seconds for which `busy` and `not_ready` are waited out."""
+"""Seconds for which `busy` is waited out. `not_ready` (no heartbeat answered: perhaps it is we who are away) says
+nothing of the node, and is waited out until the operation's own limit."""
 POLL = 10.0
 RETRY = 0.5
 RESOLVE_WAIT = 10.0
@@ -164,7 +165,7 @@ def _perform(nodes: Nodes, work: ClaimedOperation) -> Report:
             answered = time.monotonic()
             if refusal.code == "unknown":
                 sent = False
-            elif refusal.code in ("busy", "not_ready") and answered - refused_since < REFUSED_FOR:
+            elif refusal.code == "not_ready" or (refusal.code == "busy" and answered - refused_since < REFUSED_FOR):
                 time.sleep(RETRY * random.uniform(0.5, 1.5))
             else:
                 return _refused(work, refusal)

@@ -174,8 +174,10 @@ def _grant_lane(connection: Raw, loaded: Loaded) -> None:
     if token <= seen:
         log.error("an agent has seen a fencing token above ours: a restored backup or a lost failover", extra={
             "token": token, "seen": seen})  # fmt: skip
-        token = seen + 1
-        connection.execute(SQL["jump_tokens"], {"token": token})
+        connection.execute(SQL["jump_tokens"], {"seen": seen})
+        again = connection.execute(SQL["next_token"]).fetchone()
+        assert again is not None
+        token = int(str(again[0]))
     granted = connection.execute(
         SQL["grant_lane"],
         {

@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
+
 import app.infrastructure.db
 from app.domain.durations import parse_duration
 from app.domain.errors import NotFound
@@ -37,7 +40,7 @@ from app.orchestrator.dispatching import QUEUES
 log = logging.getLogger(__name__)
 
 SQL = load_queries(Path(app.infrastructure.db.__path__[0]) / "reconciler.sql")
-LONGEST_GAP = 5.0
+LONGEST_GAP = 8.0
 """A longer pause between two ticks of this loop, and every span is counted afresh."""
 DEEPEST_QUEUE = 2000
 
@@ -73,6 +76,8 @@ class Reconciler:
             self._executors.clear()
             self._nodes.clear()
         self._postmaster = row[0]
+        # From start to start: a stall within a tick is a gap, too.
+        self._last_tick = now
         self._lost_claims()
         self._spent_budgets()
         self._owed_wakes()
@@ -81,7 +86,6 @@ class Reconciler:
         self._returned_nodes()
         with self.orchestrator.database.raw() as connection:
             connection.execute(SQL["dead_executors"])
-        self._last_tick = self.monotonic()
 
     # --- claims
 
@@ -134,14 +138,20 @@ class Reconciler:
             self._happen(deployment_id, PauseExpired())
 
     def _silent_nodes(self) -> None:
-        """A node is lost only when this loop, too, has seen it silent for so long, and not after an outage of ours."""
+        """A node is lost only when this loop, too, has seen it silent for so long, and not after an outage of ours.
+
+        One that is heard from, but has not ended a resolve for as long, is as good as silent: nothing may wait for it
+        for ever.
+        """
         now = self.monotonic()
         seen: dict[tuple[UUID, UUID], _Stillness] = {}
-        for deployment_id, node_id, sequence, silent, lost_after in self._rows("silent_nodes"):
+        for deployment_id, node_id, sequence, silent, resolving, lost_after in self._rows("silent_nodes"):
             key = (deployment_id, node_id)
-            seen[key] = self._still(self._nodes.get(key), sequence, now)
+            still = seen.get(key) or self._still(self._nodes.get(key), sequence, now)
+            seen[key] = still
             limit = parse_duration(lost_after).total_seconds()
-            if sequence == -1 or (silent >= limit and now - seen[key].since >= limit - 4):
+            gone = sequence == -1 or (silent >= limit and now - still.since >= limit - 4)
+            if gone or resolving >= limit:
                 self._happen(deployment_id, NodeLost(node_id))
         self._nodes = seen
 
@@ -160,6 +170,10 @@ class Reconciler:
             outcomes.apply(self.orchestrator, deployment_id, event, wait=False)
         except (Busy, NotFound):
             log.debug("passed over", extra={"deployment_id": str(deployment_id)})
+        except (psycopg.Error, SQLAlchemyError):
+            raise
+        except Exception:  # one deployment that cannot be decided must not keep all others waiting
+            log.exception("a deployment cannot be reconciled", extra={"deployment_id": str(deployment_id)})
 
 
 def _returned(node_id: UUID, connection: Raw, loaded: Loaded) -> Event | None:

@@ -45,7 +45,8 @@ select m.id, m.name, m.tenant_id, e.id, e.name, e.policy, n.id, w.digest, w.vers
    and n.last_heartbeat > hotswap_now() - interval '6 seconds'
    and not exists (
         select 1 from deployments d where d.module_id = m.id and d.environment_id = e.id
-           and d.status not in ('Succeeded', 'Failed', 'RolledBack', 'Rejected', 'Expired', 'Cancelled', 'Superseded'))
+           and d.status not in ('Succeeded', 'Failed', 'RolledBack', 'Rejected', 'Expired', 'Cancelled', 'Superseded',
+                                'Scheduled'))
    and not exists (
         select 1 from deployments d where d.module_id = m.id and d.environment_id = e.id and d.kind = 'system'
            and d.status <> 'Succeeded' and d.status <> 'Superseded' and d.targets ? n.id::text
@@ -59,6 +60,8 @@ select m.id, m.name, m.tenant_id, e.id, e.name, e.policy, n.id, w.digest, w.vers
 """
 _POLICY = {
     "strategy": "rolling",
+    # Of the one node that has come back, no share can be kept in service.
+    "rolling": {"batch": "25%", "minInService": None},
     "unavailableNodes": "skip",
     "maxUnavailableAtStart": "100%",
     "onNodeLost": "continue",
@@ -89,7 +92,7 @@ def _submit(connection: Raw, orchestrator: Orchestrator, drifted: list[Any]) -> 
     connection.execute("select 1 from lanes where module_id = %s and environment_id = %s for update", key)
     busy = connection.execute(
         "select 1 from deployments where module_id = %s and environment_id = %s and status not in"
-        " ('Succeeded', 'Failed', 'RolledBack', 'Rejected', 'Expired', 'Cancelled', 'Superseded')",
+        " ('Succeeded', 'Failed', 'RolledBack', 'Rejected', 'Expired', 'Cancelled', 'Superseded', 'Scheduled')",
         key,
     ).fetchone()
     if busy:

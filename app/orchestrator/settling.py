@@ -8,6 +8,7 @@ database answers; that also settles a claim of which the answer was lost and nob
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 DATABASE_TROUBLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    psycopg.InternalError,  # the server ended a transaction that stood still: we were stopped, or cut off
     sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InternalError,
     sqlalchemy.exc.InterfaceError,
     sqlalchemy.exc.TimeoutError,
 )
@@ -43,12 +46,33 @@ def settled(orchestrator: Orchestrator, executor_id: UUID, deployment_id: UUID, 
 
     Trouble with the database does not count against the work; any other exception does, like the death of its process.
     """
+    with _under_way(work_id) as alone:
+        try:
+            yield
+        except Exception as error:
+            # A second message for what another thread of ours works on may fail without having claimed anything.
+            if alone:
+                poison = not isinstance(error, DATABASE_TROUBLE)
+                _give_back(orchestrator, executor_id, deployment_id, work_id, poison=poison, why=_told(error))
+            raise
+
+
+_working: set[UUID] = set()
+_working_lock = threading.Lock()
+
+
+@contextmanager
+def _under_way(work_id: UUID) -> Iterator[bool]:
+    """Whether no other thread of this process is at the same work. (No lock: claims are what exclude.)"""
+    with _working_lock:
+        alone = work_id not in _working
+        _working.add(work_id)
     try:
-        yield
-    except Exception as error:
-        poison = not isinstance(error, DATABASE_TROUBLE)
-        _give_back(orchestrator, executor_id, deployment_id, work_id, poison=poison, why=_told(error))
-        raise
+        yield alone
+    finally:
+        if alone:
+            with _working_lock:
+                _working.discard(work_id)
 
 
 def _told(error: Exception) -> str:

@@ -85,6 +85,8 @@ def load(connection: Raw, deployment_id: UUID, *, wait: bool = True) -> Loaded |
             return _loaded(row, stages.fetchall(), operations.fetchall(), clock.fetchone())
     except LockNotAvailable:
         connection.rollback()
+        if wait:
+            raise  # lock_timeout: the database is slow, which is nobody's mistake
         raise Busy from None
 
 

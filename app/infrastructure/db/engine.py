@@ -91,7 +91,7 @@ class Database:
             yield driver
             driver.commit()
         except BaseException as error:
-            if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError):
                 pooled.invalidate(error)
             raise
         finally:

@@ -62,7 +62,8 @@ values (%(id)s, %(tenant_id)s, %(deployment_id)s, %(position)s, %(node_id)s, %(n
 update node_operations
    set status = %(status)s, claimable = %(claimable)s, due_at = %(due_at)s, changed = %(changed)s,
        active_digest = %(active_digest)s, error = %(error)s, output_tail = %(output_tail)s, losses = %(losses)s,
-       executor_id = null, deadline_at = null, ended_at = case when %(ended)s then %(now)s end
+       executor_id = null, deadline_at = null, ended_at = case when %(ended)s then %(now)s end,
+       resolving_since = case when %(status)s = 'Resolving' then coalesce(resolving_since, %(now)s) end
  where id = %(id)s
 
 -- name: insert_events
@@ -118,6 +119,11 @@ with claimed as (
            deadline_at = hotswap_now() + %(budget)s * interval '1 second'
      where id = %(work_id)s and deployment_id = %(deployment_id)s and claimable
        and (due_at is null or due_at <= hotswap_now())
+       -- The cap of the whole environment holds back what goes forward, and nothing that goes back or is resolved.
+       and (status = 'Resolving' or direction = 'back' or %(cap)s > (
+            select count(*) from node_operations other join deployments theirs on theirs.id = other.deployment_id
+             where other.status = 'Running'
+               and theirs.environment_id = (select environment_id from deployments where id = %(deployment_id)s)))
  returning *
 ), woken as (
     delete from outbox using claimed where outbox.work_id = claimed.id
@@ -173,7 +179,9 @@ select d.id, d.kind, d.place, d.status, d.version, s.status, s.waiting
 select nextval('fencing_tokens'), (select coalesce(max(highest_token), 0) from nodes)
 
 -- name: jump_tokens
-select setval('fencing_tokens', %(token)s)
+-- Under a lock of this transaction, and then a new token is taken: two that jump at once get two.
+with alone as (select pg_advisory_xact_lock(20260101))
+select setval('fencing_tokens', greatest(%(seen)s, (select last_value from fencing_tokens))) from alone
 
 -- name: grant_lane
 with lane as (

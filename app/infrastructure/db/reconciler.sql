@@ -40,15 +40,23 @@ select id from deployments where paused and paused_until <= hotswap_now()
    and status not in ('Succeeded', 'Failed', 'RolledBack', 'Rejected', 'Expired', 'Cancelled', 'Superseded')
 
 -- name: silent_nodes
--- Nodes with an operation in flight, how long they have been silent, and what their deployment tolerates.
-select distinct o.deployment_id, o.node_id, coalesce(n.sequence, -1),
-       extract(epoch from hotswap_now() - n.last_heartbeat)::float8, d.policy->>'nodeLostAfter'
+-- Nodes with an operation in flight, for how long they have been silent or have not ended a resolve, and what their
+-- deployment tolerates. Silence counts only while somebody listens to agents.
+with listened as (
+    select max(hotswap_now() - started_at) as span from executors
+     where role = 'agent-listener' and renewed_at > hotswap_now() - interval '5 seconds'
+)
+select o.deployment_id, o.node_id, coalesce(n.sequence, -1),
+       extract(epoch from least(hotswap_now() - n.last_heartbeat, coalesce(listened.span, interval '0')))::float8,
+       coalesce(extract(epoch from hotswap_now() - o.resolving_since), 0)::float8, d.policy->>'nodeLostAfter'
   from node_operations o
   join deployments d on d.id = o.deployment_id
   left join nodes n on n.id = o.node_id
+ cross join listened
  where o.status in ('Dispatched', 'Running', 'Resolving')
    and d.status not in ('Succeeded', 'Failed', 'RolledBack', 'Rejected', 'Expired', 'Cancelled', 'Superseded')
-   and (n.id is null or n.last_heartbeat < hotswap_now() - interval '4 seconds')
+   and (n.id is null or n.last_heartbeat < hotswap_now() - interval '4 seconds'
+        or o.resolving_since < hotswap_now() - interval '4 seconds')
 
 -- name: returned_nodes
 -- Nodes that a rollout under way passed over, lost, or does not know yet, and that are heard from.

@@ -146,9 +146,9 @@ def measure(folder: Path) -> Section:
     with servers(folder) as environment:
         os.environ.update(environment)
         from config.settings import settings
-        from workers.celery_app import app
+        from workers.celery_app import publishing
 
-        publisher = BackgroundPublisher(app)
+        publisher = BackgroundPublisher(publishing)
         database = Database(settings())
         engine, yardstick = _Engine(Orchestrator(database, settings(), publisher)), _Chain()
         pairs, latencies = [], []

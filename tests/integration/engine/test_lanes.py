@@ -163,6 +163,22 @@ def test_preempt_cancels_the_holder_which_goes_back_first(lab: Lab) -> None:
     assert lab.desired() == {"qa-0": "1.0.0", "qa-1": "1.0.0"}
 
 
+def test_preempting_a_rollback_leaves_what_it_has_brought_back(lab: Lab) -> None:
+    lab.nodes(lab.environment(maxConcurrentNodes=1), 2)
+    for version in ("1.0.0", "1.1.0"):
+        lab.release(version)
+    lab.roll_out("1.0.0")
+    bad = lab.roll_out("1.1.0")
+    first = deployments.rollback(lab.orchestrator, lab.requester, bad, preempt=False, trace_id="t").rollback_id
+    lab.make_due(first)
+    lab.pass_stage(first, StageKind.DEPLOY)
+    lab.operate(first, lab.claimable_operations(first)[0])
+    deployments.rollback(lab.orchestrator, lab.requester, bad, preempt=True, trace_id="t")
+    assert lab.status(first) is DeploymentStatus.CANCELLED
+    assert [row[1] for row in lab.operations(first)] == ["forward", "forward"], "nothing goes to the bad release again"
+    assert lab.desired() == {"qa-0": "1.0.0", "qa-1": "1.1.0"}
+
+
 def test_tokens_jump_past_what_an_agent_has_seen(lab: Lab) -> None:
     """A restored backup: the sequence is behind what the fleet knows."""
     lab.nodes(lab.environment(), 1)

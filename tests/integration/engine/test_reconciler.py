@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from app.domain.deployment import DeploymentStatus, StageKind
-from app.domain.events import PauseRequested
-from app.orchestrator import claims, repairing
+from app.domain.events import Outcome, PauseRequested
+from app.orchestrator import claims, outcomes, repairing
+from app.orchestrator.context import Orchestrator
 from app.orchestrator.reconciling import Reconciler
 from tests.integration.engine.conftest import Lab
 
@@ -222,6 +225,96 @@ def test_a_silent_node_is_lost_only_when_we_have_seen_it_silent(lab: Lab) -> Non
     reconciler.tick()
     assert lab.operations(deployment)[1][2] == "Resolving", "the first thing done when it comes back"
     lab.hear(first)
+
+
+def test_a_node_that_never_ends_a_resolve_is_lost_although_it_is_heard_from(lab: Lab) -> None:
+    """Otherwise one broken agent would hold the deployment and its lane for ever (I1)."""
+    (node,) = lab.nodes(lab.environment(nodeLostAfter="20s"), 1)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    lab.operate(deployment, lab.claimable_operations(deployment)[0], Outcome.UNKNOWN, "no answer")
+    reconciler = Reconciler(lab.orchestrator, lambda _queue: 0)
+    lab.hear(node)
+    reconciler.tick()
+    assert lab.operations(deployment)[0][2] == "Resolving"
+    lab.sql("update node_operations set resolving_since = hotswap_now() - interval '21 seconds'")
+    reconciler.tick()
+    assert lab.status(deployment) is DeploymentStatus.FAILED
+    assert "qa-0" in str(lab.sql("select reason from deployments where id = %s", deployment)[0][0])
+
+
+def test_no_node_is_lost_while_nobody_listens_to_agents(lab: Lab) -> None:
+    environment = lab.environment(nodeLostAfter="20s")
+    lab.nodes(environment, 1)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.enter(deployment)
+    claims.claim_operation(lab.orchestrator, lab.executor, deployment, lab.claimable_operations(deployment)[0])
+    lab.sql("update nodes set last_heartbeat = hotswap_now() - interval '1 hour'")
+    lab.sql("delete from executors where role = 'agent-listener'")
+    clock = Clock()
+    reconciler = Reconciler(lab.orchestrator, lambda _queue: 0, clock)
+    for _ in range(12):
+        clock.now += 3
+        reconciler.tick()
+        lab.sql("update node_operations set executor_id = null")
+    assert lab.operations(deployment)[0][2] == "Running"
+
+
+def test_a_returned_node_is_repaired_whatever_share_must_stay_in_service(lab: Lab) -> None:
+    environment = lab.environment(rolling={"batch": "25%", "minInService": "50%"})
+    lab.nodes(environment, 4)
+    (down,) = lab.nodes(environment, 1, "down", silent=60)
+    lab.release("1.0.0")
+    lab.roll_out("1.0.0")
+    lab.hear(down)
+    assert repairing.repair(lab.orchestrator) == 1
+    repair = lab.sql("select id from deployments where kind = 'system'")[0][0]
+    lab.make_due(repair)
+    lab.pass_stage(repair, StageKind.DEPLOY)
+    lab.finish(repair)
+    assert lab.status(repair) is DeploymentStatus.SUCCEEDED
+
+
+def test_one_that_waits_for_a_date_keeps_nobody_from_being_repaired(lab: Lab) -> None:
+    environment = lab.environment()
+    lab.nodes(environment, 1)
+    lab.release("1.0.0")
+    lab.roll_out("1.0.0")
+    scheduled = lab.submit("1.0.0", force=True, not_before=datetime.now(UTC) + timedelta(days=7))
+    lab.enter(scheduled)
+    lab.nodes(environment, 1, "new")
+    assert repairing.repair(lab.orchestrator) == 1
+    repair = lab.sql("select id from deployments where kind = 'system'")[0][0]
+    lab.make_due(repair)
+    lab.pass_stage(repair, StageKind.DEPLOY)
+    assert lab.stage_status(repair, StageKind.DEPLOY) == "Running"
+
+
+def test_one_deployment_that_cannot_be_decided_keeps_no_other_waiting(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.nodes(lab.environment(), 1)
+    lab.environment("Other")
+    lab.release("1.0.0")
+    submitted = [lab.submit("1.0.0"), lab.submit("1.0.0", environment="Other")]
+    for deployment in submitted:
+        assert claims.claim_stage(lab.orchestrator, uuid4(), deployment, lab.stage(deployment, StageKind.SCAN))
+    real = outcomes.apply
+
+    def stumbles(orchestrator: Orchestrator, deployment: UUID, *rest: Any, **more: Any) -> Any:
+        if deployment == submitted[0]:
+            raise RuntimeError("a mistake of ours")
+        return real(orchestrator, deployment, *rest, **more)
+
+    monkeypatch.setattr(outcomes, "apply", stumbles)
+    clock = Clock()
+    reconciler = Reconciler(lab.orchestrator, lambda _queue: 0, clock)
+    for _ in range(3):
+        clock.now += 1.5
+        reconciler.tick()
+    assert [_attempts(lab, deployment)[1] for deployment in submitted] == [False, True]
 
 
 def test_a_node_that_returns_in_mid_rollout_joins_it(lab: Lab) -> None:

@@ -226,6 +226,20 @@ def test_rollback_of_the_first_release_leaves_no_release(lab: Lab) -> None:
     assert lab.desired() == {"qa-0": None}
 
 
+def test_where_no_release_was_decided_a_failure_goes_back_to_none(lab: Lab) -> None:
+    """What a node happens to run is not what was decided for it (I5)."""
+    lab.nodes(lab.environment(), 1)
+    lab.release("1.0.0")
+    lab.release("1.1.0")
+    lab.roll_out("1.0.0")
+    lab.sql("update desired_releases set digest = null, version = null")
+    deployment = lab.submit("1.1.0")
+    lab.enter(deployment)
+    lab.operate(deployment, lab.claimable_operations(deployment)[0], Outcome.FAILED, "disk_full")
+    lab.run_operations(deployment)
+    assert lab.desired() == {"qa-0": None}
+
+
 def test_a_dry_run_names_waves_and_changes_nothing(lab: Lab) -> None:
     environment = lab.environment()
     lab.nodes(environment, 4)

@@ -30,6 +30,7 @@ def submitted(lab: Lab) -> tuple[UUID, UUID]:
 def test_trouble_with_the_database_never_counts_against_the_work(lab: Lab, submitted: tuple[UUID, UUID]) -> None:
     for _ in range(5):
         fails_under_claim(lab, *submitted, psycopg.OperationalError("server closed the connection unexpectedly"))
+        fails_under_claim(lab, *submitted, psycopg.errors.IdleInTransactionSessionTimeout("we were stopped"))
     assert lab.stage_status(submitted[0], StageKind.SCAN) == "Pending"
     lab.pass_stage(submitted[0], StageKind.SCAN)
 

@@ -128,6 +128,7 @@ class NodeOperation(_Work, Owned, Base):
     tries: Mapped[int] = mapped_column(server_default="1")
     changed: Mapped[bool] = mapped_column(server_default="false")
     active_digest: Mapped[str | None] = mapped_column(Text)
+    resolving_since: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
 
 

@@ -390,6 +390,7 @@ def upgrade() -> None:
         sa.Column("tries", sa.Integer(), server_default="1", nullable=False),
         sa.Column("changed", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("active_digest", sa.Text(), nullable=True),
+        sa.Column("resolving_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("claimable", sa.Boolean(), server_default="false", nullable=False),
