@@ -267,8 +267,10 @@ class ProcessActivation:
             standing = await self._start(operation, program, record)
             kept = self._commit(operation, module, record)
         except BaseException:
-            await self._end_candidate(record)
-            await self._supervisor.resume(module.key)
+            try:
+                await self._end_candidate(record)
+            finally:  # the old release must come back, whatever becomes of the candidate
+                await self._supervisor.resume(module.key)
             raise
         await self._steer_surely(standing)
         self._supervisor.adopt(record, standing.process)
