@@ -76,7 +76,10 @@ class FilesActivation:
             raise
         operation.committed = operation.changed = True
         operation.output_tail = logs.as_tail("".join(progress.output))
-        self._leave_destination(old, new)
+        try:
+            self._leave_destination(old, new)
+        except OSError as error:  # the decision has fallen, and a link too many is no reason to take it back
+            log.warning("%s: the link at the old destination stays: %s", command.key, error)
         operation.enter(Step.SWITCHED)
 
     async def _install(

@@ -145,7 +145,7 @@ class Supervisor:
         self.changed.set()
 
     async def _bring_up(self, watch: Watch) -> bool:
-        """Listen, start and send users to it, as far as that is not done yet; False if any of it failed.
+        """Listen, send users to it and start it, as far as that is not done yet; False if any of it failed.
 
         Whatever happens here must not end the supervision of a module, which nobody else would begin again.
         """
@@ -153,10 +153,10 @@ class Supervisor:
             if not watch.listening:
                 watch.endpoints = tuple(await self._processes.addresses.listen(watch.program))
                 watch.listening = True
-            process = await self._processes.start(watch.program, watch.record, watch.endpoints)
-            if not watch.steered:
+            if not watch.steered:  # before the start, so that users wait where it will take them
                 await self._steer(watch)
                 watch.steered = True
+            process = await self._processes.start(watch.program, watch.record, watch.endpoints)
         except (OperationFailed, HolderError, OSError, sqlite3.Error) as error:
             log.error("cannot run the active release of %s: %s", watch.record.key, error)
             return False
