@@ -97,6 +97,21 @@ async def test_bad_candidates_reach_no_user(tmp_path: Path) -> None:
 
 
 @asynchronous
+async def test_what_a_candidate_said_is_told_when_it_is_given_up(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        health = "health: {path: /healthz, timeout: 5, interval: 0.05, startTimeout: 60}\n"
+        bad = service("1.0.0", at.key, behaviour="unwell", more=health)
+        at.orchestrator.serve(bad)
+        operation_id, _ = await at.orchestrator.put("qa-1", bad, 1)
+        log = at.node.data / "modules" / TENANT / NAME / "log" / "A.log"
+        await at.orchestrator.until(lambda: log.exists() and "starts as unwell" in log.read_text())
+        resolution = {"tenant": TENANT, "module": NAME, "fencingToken": 2, "wait": 30}
+        given_up = await at.orchestrator.call("qa-1", "POST", f"/v1/operations/{operation_id}/resolve", resolution)
+        assert (given_up.status, given_up.body["state"]) == (200, "superseded")
+        assert "starts as unwell" in given_up.body["outputTail"]
+
+
+@asynchronous
 async def test_a_module_that_ignores_sigterm_is_killed_after_its_drain(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
         health = "health: {path: /healthz, interval: 0.05, startTimeout: 20}\ndrain: {timeout: 1}\n"
