@@ -66,12 +66,13 @@ async def test_swap_back_absent_and_again(tmp_path: Path) -> None:
         assert (again["state"], port_of(again)) == ("succeeded", port)
 
 
+# The code, what is said, and `timeout` and `startTimeout` such that a slow start is told from a bad one.
 BAD = {
-    "unwell": ("never_healthy", "503"),
-    "exits": ("exited", "no licence found"),
-    "deaf": ("not_listening", "descriptor 3"),
-    "closes": ("not_listening", "descriptor 3"),
-    "shuts": ("not_listening", "descriptor 3"),
+    "unwell": ("never_healthy", "503", 20, 2),
+    "exits": ("exited", "no licence found", 1, 30),
+    "deaf": ("not_listening", "descriptor 3", 1, 3),
+    "closes": ("not_listening", "descriptor 3", 1, 30),
+    "shuts": ("not_listening", "descriptor 3", 1, 30),
 }
 
 
@@ -82,8 +83,8 @@ async def test_bad_candidates_reach_no_user(tmp_path: Path) -> None:
         at.orchestrator.serve(good)
         first = await at.orchestrator.do("qa-1", good, 1)
         async with Load(port_of(first)).running(4) as load:
-            for behaviour, (code, said) in BAD.items():
-                health = "health: {path: /healthz, timeout: 1, interval: 0.05, startTimeout: 2}\n"
+            for behaviour, (code, said, timeout, start) in BAD.items():
+                health = f"health: {{path: /healthz, timeout: {timeout}, interval: 0.05, startTimeout: {start}}}\n"
                 bad = service(f"2.0.0-{behaviour}", at.key, behaviour=behaviour, more=health)
                 at.orchestrator.serve(bad)
                 result = await at.orchestrator.do("qa-1", bad, 2)

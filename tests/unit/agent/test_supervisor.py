@@ -71,9 +71,9 @@ class Holder:
     async def steer(self, endpoints: tuple[Endpoint, ...], side: str) -> None:
         self._do(f"steer {[each.key for each in endpoints]} {side}")
 
-    async def ended(self, _: object) -> None:
+    async def ended(self, _: object) -> object:
         self._do("watch")
-        await asyncio.Event().wait()
+        return await asyncio.Event().wait()
 
     async def find(self, _: object) -> None:
         self._do("find")
