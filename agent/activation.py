@@ -16,6 +16,7 @@ from agent.process_activation import ProcessActivation
 from agent.protocol import Action, ModuleKey, Target
 from agent.records import ReleaseRecord
 from agent.releases import keep_newest, manifest_of
+from agent.restoring import Restoring
 from agent.staging import Stager
 
 
@@ -24,7 +25,7 @@ class Activation:
 
     def __init__(
         self, config: AgentConfig, journal: Journal, folders: NodeFolders, stager: Stager, files: FilesActivation,
-        processes: ProcessActivation, state: NodeState,
+        processes: ProcessActivation, restoring: Restoring, state: NodeState,
     ) -> None:  # fmt: skip
         self._config = config
         self._journal = journal
@@ -32,6 +33,7 @@ class Activation:
         self._stager = stager
         self._files = files
         self._processes = processes
+        self._restoring = restoring
         self._state = state
 
     def active(self, key: ModuleKey) -> ActiveView:
@@ -49,6 +51,12 @@ class Activation:
         else:
             await self._bring(operation, target)
         self._tidy(command.key)
+
+    async def complete(self, operation: Operation) -> None:
+        """Finish what was cut after its commit, as the agent's next start would. Raises what keeps it from that."""
+        if not await self._restoring.restore(operation.command.key):
+            raise OperationFailed(FailureCode.INTERNAL, "users cannot be sent to the new release yet")
+        operation.enter(Step.SWITCHED)
 
     async def _bring(self, operation: Operation, target: Target) -> None:
         command = operation.command

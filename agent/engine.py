@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 KEEP_OPERATIONS = 200
 RETRY_RECORDING = 0.5  # seconds between attempts to record an end on a disk that is full
+RETRY_COMPLETING = 1.0  # seconds between attempts to finish what was cut after its commit
 
 Answer = tuple[bool, dict[str, object]]  # whether it has ended, and the snapshot or result
 
@@ -35,6 +36,9 @@ class Actions(Protocol):
 
     async def perform(self, operation: Operation) -> None:
         """Carry an accepted operation out."""
+
+    async def complete(self, operation: Operation) -> None:
+        """Finish what an error cut after its commit; may be called again and again. Raises what keeps it from that."""
 
     def active(self, key: ModuleKey) -> ActiveView:
         """What is active now."""
@@ -132,10 +136,19 @@ class Engine:
         timer.cancel()
         ending = self._ending(operation)
         if operation.committed and ending.state is not OperationState.SUCCEEDED:
-            # The decision has fallen, so this is no end; the next start of the agent finishes it.
             log.error("operation %s was cut after its commit: %s", operation.command.operation_id, ending.error)
-            return
+            ending = await self._complete(operation)
         await self._finish(operation, ending)
+
+    async def _complete(self, operation: Operation) -> Ending:
+        """The decision has fallen: go on until it is done, or until the agent ends and its next start does it."""
+        while True:
+            try:
+                await self._actions.complete(operation)
+                return Ending(OperationState.SUCCEEDED)
+            except Exception:
+                log.exception("cannot finish operation %s yet", operation.command.operation_id)
+            await asyncio.sleep(RETRY_COMPLETING)
 
     async def _work(self, operation: Operation, rivals: list[Operation]) -> None:
         for rival in rivals:
@@ -183,7 +196,7 @@ class Engine:
                 result = snapshot(operation, self._actions.active(command.key), sequence, ending, time.time())
                 self._journal.finish(command.operation_id, ending.state, operation.step, json.dumps(result))
                 break
-            except sqlite3.OperationalError as error:
+            except (sqlite3.Error, OSError) as error:
                 log.error("cannot record the end of %s: %s", command.operation_id, error)
                 await asyncio.sleep(RETRY_RECORDING)
         del self._running[command.operation_id]

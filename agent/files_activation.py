@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,10 @@ class FilesActivation:
             raise
         operation.committed = operation.changed = True
         operation.output_tail = logs.as_tail("".join(progress.output))
-        self._leave_destination(old, new)
+        try:
+            self._leave_destination(old, new)
+        except OSError as error:  # the decision has fallen, and a link too many is no reason to take it back
+            log.warning("%s: the link at the old destination stays: %s", command.key, error)
         operation.enter(Step.SWITCHED)
 
     async def _install(
@@ -152,7 +156,13 @@ class FilesActivation:
         if hook is None:
             return
         operation.enter(event.value)
-        problem, output = await self._run(release, event)
+        file = self._folders.module(release.key).log / HOOK_LOG
+        since = logs.size_of(file)
+        try:
+            problem, output = await self._run(release, event)
+        except asyncio.CancelledError:
+            so_far.output.append(logs.tail(file, since))
+            raise
         so_far.output.append(output)
         if problem is not None:
             raise OperationFailed(FailureCode.HOOK_FAILED, f"the hook {event.value} {problem}", output)

@@ -30,6 +30,7 @@ from agent.running import run_command
 
 DEFAULT_ALIVE = 1.0  # seconds that a process without a `health` section has to live
 LISTENER_LOOK = 0.5  # seconds between two looks at who holds the listener
+EXIT_GRACE = 0.5  # seconds in which a process that has closed everything may prove to be one that ended
 NO_CHECK = "no check was answered"
 
 
@@ -143,6 +144,10 @@ class HealthGate:
             while not lost.is_set():
                 sockets = await asyncio.to_thread(listening_sockets, ports)
                 if not await asyncio.to_thread(held_by_session, identity.pid, sockets):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(EXIT_GRACE):
+                            # What ends has nothing open any more, too, some time before its end is told.
+                            await self._watch_exit(candidate)
                     raise OperationFailed(FailureCode.NOT_LISTENING, _CLOSED_IT, candidate.tail())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LISTENER_LOOK):

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 TAIL = 4096  # bytes of an operation's `outputTail`
 CHUNK = 65536
 POLL = 0.2  # seconds between two looks at a file that is followed
+STILL_HERE, QUIET = b"\0", 4.0  # what a follower gets after so many seconds in which nothing was added
 
 
 def size_of(file: Path) -> int:
@@ -61,12 +63,14 @@ def cut(file: Path, largest: int) -> bool:
 async def follow(current: Callable[[], Path], count: int) -> AsyncGenerator[bytes, None]:
     """The newest `count` bytes and then what is added, for as long as the reader stays.
 
-    `current` names the file each time: after a swap the log of the new active side goes on.
+    `current` names the file each time: after a swap the log of the new active side goes on. A null byte comes while a
+    module is quiet: without it nobody between here and the reader would ever learn that the other has left.
     """
     file = current()
     first = newest(file, count)
     position = size_of(file)
     yield first
+    said = time.monotonic()
     while True:
         await asyncio.sleep(POLL)
         now = current()
@@ -81,6 +85,10 @@ async def follow(current: Callable[[], Path], count: int) -> AsyncGenerator[byte
                 break
             position += len(added)
             yield added
+            said = time.monotonic()
+        if time.monotonic() - said >= QUIET:
+            yield STILL_HERE
+            said = time.monotonic()
 
 
 def _read(file: Path, position: int, count: int) -> bytes:

@@ -210,14 +210,17 @@ class ProcessActivation:
 
     async def _start(self, operation: Operation, program: Program, record: SideRecord) -> Standing:
         endpoints = await self._listen(program, Side(record.side))
-        since = logs.size_of(program.folder.log / f"{record.side}.log")
+        log_file = program.folder.log / f"{record.side}.log"
+        since = logs.size_of(log_file)
         try:
             process = await self._processes.start(program, record, endpoints)
         except OperationFailed as error:
-            tail = logs.tail(program.folder.log / f"{record.side}.log", since)
-            raise OperationFailed(error.code, error.message, tail) from error
+            raise OperationFailed(error.code, error.message, logs.tail(log_file, since)) from error
         except SideBusy as error:
             raise OperationFailed(FailureCode.INTERNAL, f"the idle side is not free: {error}") from error
+        except asyncio.CancelledError:
+            operation.output_tail = logs.tail(log_file, since)
+            raise
         crashpoints.reach("started")
         await self._check(operation, program, process, endpoints, since)
         return Standing(record, process, tuple(endpoints))
@@ -230,7 +233,8 @@ class ProcessActivation:
             await self._gate.pass_through(program, process, endpoints, since, active=False)
         except HolderError as error:
             raise OperationFailed(FailureCode.INTERNAL, f"the holder failed: {error}") from error
-        operation.output_tail = logs.tail(process.log_file, since)
+        finally:  # a stop says nothing itself, and what the candidate said may be why it came to that
+            operation.output_tail = logs.tail(process.log_file, since)
         operation.enter(Step.HEALTHY)
         crashpoints.reach("healthy")
 
@@ -267,8 +271,10 @@ class ProcessActivation:
             standing = await self._start(operation, program, record)
             kept = self._commit(operation, module, record)
         except BaseException:
-            await self._end_candidate(record)
-            await self._supervisor.resume(module.key)
+            try:
+                await self._end_candidate(record)
+            finally:  # the old release must come back, whatever becomes of the candidate
+                await self._supervisor.resume(module.key)
             raise
         await self._steer_surely(standing)
         self._supervisor.adopt(record, standing.process)

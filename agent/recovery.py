@@ -11,15 +11,14 @@ from agent.failures import FailureCode, OperationFailed
 from agent.files_activation import FilesActivation
 from agent.holder.protocol import ProcessState, UnknownProcess
 from agent.journal import Journal
-from agent.manifest import Kind
 from agent.node_state import NodeState
 from agent.operation import ActiveView, Ending, Operation, Step, snapshot
 from agent.paths import NodeFolders
 from agent.processes import Processes, Tag
 from agent.protocol import OperationState
-from agent.records import ModuleRecord, OperationRecord, Role, SideRecord
+from agent.records import OperationRecord, Role, SideRecord
 from agent.releases import sweep
-from agent.supervisor import Supervisor
+from agent.restoring import Restoring
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +29,13 @@ class Recovery:
     """Runs once, before the API listens."""
 
     def __init__(
-        self, journal: Journal, folders: NodeFolders, processes: Processes, supervisor: Supervisor,
+        self, journal: Journal, folders: NodeFolders, processes: Processes, restoring: Restoring,
         files: FilesActivation, state: NodeState,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._folders = folders
         self._processes = processes
-        self._supervisor = supervisor
+        self._restoring = restoring
         self._files = files
         self._state = state
 
@@ -47,7 +46,7 @@ class Recovery:
             if not record.committed:
                 await self._undo(record)
         modules = self._journal.modules()
-        await asyncio.gather(*(self._restore(module) for module in modules))
+        await asyncio.gather(*(self._restoring.restore(module.key) for module in modules))
         await self._end_strangers()
         for record in unfinished:
             self._finish(record)
@@ -73,24 +72,6 @@ class Recovery:
             await self._processes.stop(process.identity, STRANGER_DRAIN)
             await self._processes.gone(process.identity)
         self._journal.drop_side(side.key, side.side)
-
-    async def _restore(self, module: ModuleRecord) -> None:
-        try:
-            if module.active is not None and module.active.kind is Kind.PROCESS:
-                await self._supervisor.resume(module.key)
-            for side in self._journal.sides(module.key):
-                if side.side != module.active_side:
-                    self._resume_standby(side)
-        except OperationFailed as error:
-            log.error("cannot restore %s: %s", module.key, error)
-
-    def _resume_standby(self, side: SideRecord) -> None:
-        match side.role:
-            case Role.WARM | Role.PREVIEW:
-                self._supervisor.keep_warm(side)
-            case _:
-                program = self._processes.known_program(side.key, side.release)
-                self._supervisor.drain(side, program.manifest.drain.timeout)
 
     async def _end_strangers(self) -> None:
         """End what the holder runs and no record knows."""

@@ -33,6 +33,7 @@ from agent.paths import NodeFolders
 from agent.process_activation import ProcessActivation
 from agent.processes import Processes
 from agent.recovery import Recovery
+from agent.restoring import Restoring
 from agent.staging import Stager
 from agent.supervisor import Supervisor
 from agent.tls import client_context, server_context
@@ -88,7 +89,8 @@ class Service:
         metrics = ModuleMetrics(supervisor)
         state = NodeState(config, journal, supervisor, metrics, address)
         files = FilesActivation(config, journal, folders)
-        await Recovery(journal, folders, processes, supervisor, files, state).run()
+        restoring = Restoring(journal, processes, supervisor)
+        await Recovery(journal, folders, processes, restoring, files, state).run()
         heartbeat = Heartbeat(
             session, client_tls, config.orchestrator_urls, config.limits, journal, counters, state.body
         )
@@ -98,7 +100,7 @@ class Service:
         stager = Stager(folders, fetcher, TrustedKeys(config.trusted_keys), config.archive)
         activation = Activation(
             config, journal, folders, stager, files,
-            ProcessActivation(journal, processes, supervisor, HealthGate(config, processes)), state,
+            ProcessActivation(journal, processes, supervisor, HealthGate(config, processes)), restoring, state,
         )  # fmt: skip
         engine = Engine(journal, activation, counters, heartbeat.ready, heartbeat.nudge)
         parts = Parts(engine, journal, folders, supervisor, state, counters, config.limits, heartbeat.ready)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.addresses import Endpoint, Program
 from agent.failures import OperationFailed
 from agent.health import describe_exit
-from agent.holder.protocol import Event, HolderError, HolderReplaced, ListenerRepaired, ProcessState, SideBusy
+from agent.holder.protocol import Event, HolderError, HolderReplaced, ListenerRepaired, ProcessState
 from agent.journal import Journal
 from agent.metrics import Counters
 from agent.processes import Processes
@@ -23,9 +24,15 @@ from agent.records import Role, SideRecord
 log = logging.getLogger(__name__)
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.1, 30.0  # seconds before a crashed module is started again
+MOST_DOUBLINGS = 10  # a module may crash thousands of times, and a power of that many no longer fits a float
 SETTLED = 30.0  # seconds after which a process counts as having come up
 CRASH_LOOP = 5  # crashes in a row
 ASK_AGAIN = 2.0  # seconds after which a drain is asked for again: the holder may be another one by now
+
+
+def back_off(crashes: int) -> float:
+    """Seconds to wait before a start after so many crashes in a row."""
+    return float(min(FIRST_BACK_OFF * 2 ** min(max(0, crashes - 1), MOST_DOUBLINGS), LONGEST_BACK_OFF))
 
 
 class ModuleStatus(StrEnum):
@@ -41,12 +48,17 @@ class ModuleStatus(StrEnum):
 
 @dataclass(slots=True)
 class Watch:
-    """The active process of a module. `process` is None while it is down."""
+    """The active process of a module. `process` is None while it is down.
+
+    `listening` and `steered` are False after a start that failed before its addresses were bound or users sent to it.
+    """
 
     record: SideRecord
     program: Program
     process: ProcessState | None
     endpoints: tuple[Endpoint, ...]
+    listening: bool = True
+    steered: bool = True
     status: ModuleStatus = ModuleStatus.RUNNING
     restarts: int = 0
     crashes: int = 0  # in a row
@@ -109,7 +121,12 @@ class Supervisor:
             if watch.process is None:
                 await self._start_again(watch)
                 continue
-            ended = await self._processes.ended(watch.process.identity)
+            try:
+                ended = await self._processes.ended(watch.process.identity)
+            except HolderError as error:  # nothing answers, and whether it still runs is asked again
+                log.error("cannot watch %s: %s", watch.record.key, error)
+                await asyncio.sleep(ASK_AGAIN)
+                continue
             log.warning("%s %s: %s", watch.record.key, watch.record.release.version, describe_exit(ended))
             watch.process = None
             watch.crashes = 1 if time.monotonic() - watch.since > SETTLED else watch.crashes + 1
@@ -117,19 +134,42 @@ class Supervisor:
             self.changed.set()
 
     async def _start_again(self, watch: Watch) -> None:
-        await asyncio.sleep(min(FIRST_BACK_OFF * 2 ** max(0, watch.crashes - 1), LONGEST_BACK_OFF))
-        try:
-            process = await self._processes.start(watch.program, watch.record, watch.endpoints)
-        except (OperationFailed, SideBusy, HolderError) as error:
-            log.error("cannot start %s again: %s", watch.record.key, error)
+        await asyncio.sleep(back_off(watch.crashes))
+        if not await self._bring_up(watch):
             watch.crashes += 1
             return
-        watch.process, watch.since = process, time.monotonic()
         watch.restarts += 1
         self._counters.restart(watch.record.key.module)
         if watch.crashes < CRASH_LOOP:
             watch.status = ModuleStatus.RUNNING
         self.changed.set()
+
+    async def _bring_up(self, watch: Watch) -> bool:
+        """Listen, send users to it and start it, as far as that is not done yet; False if any of it failed.
+
+        Whatever happens here must not end the supervision of a module, which nobody else would begin again.
+        """
+        try:
+            if not watch.listening:
+                watch.endpoints = tuple(await self._processes.addresses.listen(watch.program))
+                watch.listening = True
+            if not watch.steered:  # before the start, so that users wait where it will take them
+                await self._steer(watch)
+                watch.steered = True
+            process = await self._processes.start(watch.program, watch.record, watch.endpoints)
+        except (OperationFailed, HolderError, OSError, sqlite3.Error) as error:
+            log.error("cannot run the active release of %s: %s", watch.record.key, error)
+            return False
+        except Exception:
+            log.exception("cannot run the active release of %s", watch.record.key)
+            return False
+        watch.process, watch.since = process, time.monotonic()
+        return True
+
+    async def _steer(self, watch: Watch) -> None:
+        """Send users to the side of a watch, unless it is that of the old side, between a commit and its switch."""
+        if self._journal.module(watch.record.key).active_side == watch.record.side:
+            await self._processes.steer(watch.endpoints, watch.record.side)
 
     def is_running(self, key: ModuleKey) -> bool:
         """Whether the active release runs and is not known to crash."""
@@ -156,24 +196,18 @@ class Supervisor:
     async def resume(self, key: ModuleKey) -> None:
         """Run what was committed as active, and send users to it. Used at start and to undo a `halt`.
 
-        Raises nothing: what cannot be started now is tried again with back-off.
+        What cannot be started now is tried again with back-off. Raises `OperationFailed` if the release is damaged.
         """
         module = self._journal.module(key)
         if module.active is None or module.active_side is None:
             return
         record = next(side for side in self._journal.sides(key) if side.side == module.active_side)
-        program = self._processes.program(key, record.release)
-        process, endpoints = None, tuple(self._processes.addresses.endpoints(program))
-        try:
-            endpoints = tuple(await self._processes.addresses.listen(program))
-            process = await self._processes.start(program, record, endpoints)
-            await self._processes.steer(endpoints, record.side)
-        except (OperationFailed, HolderError) as error:
-            log.error("cannot run the active release of %s: %s", key, error)
         before = self._forget_watch(key)
-        watch = Watch(record, program, process, endpoints)
+        program = self._processes.program(key, record.release)
+        endpoints = tuple(self._processes.addresses.endpoints(program))
+        watch = Watch(record, program, None, endpoints, listening=False, steered=False)
         watch.restarts = before.restarts if before is not None else 0
-        if process is None:
+        if not await self._bring_up(watch):
             watch.status, watch.crashes = ModuleStatus.RESTARTING, 1
         self._active[key] = watch
         watch.task = asyncio.create_task(self._supervise(watch))
@@ -194,16 +228,19 @@ class Supervisor:
         place = (record.key, record.side)
         try:
             await self._left(record.key)
-            while (process := await self._processes.find(record)) is not None:
-                await self._processes.retire(process, timeout)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(ASK_AGAIN):
-                        await self._processes.gone(process.identity)
-            self._journal.drop_side(*place)
-            await self._close_unused(record)
+            await _insist(lambda: self._end_all(record, timeout), f"end {record.release.version} of {record.key}")
         finally:
             self._endings.pop(place, None)
             self.changed.set()
+
+    async def _end_all(self, record: SideRecord, timeout: float) -> None:
+        while (process := await self._processes.find(record)) is not None:
+            await self._processes.retire(process, timeout)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_AGAIN):
+                    await self._processes.gone(process.identity)
+        self._journal.drop_side(record.key, record.side)
+        await self._close_unused(record)
 
     async def _close_unused(self, record: SideRecord) -> None:
         """Close the addresses that only the ended release listened on."""
@@ -220,7 +257,9 @@ class Supervisor:
         self._journal.put_side(record)
         place = (record.key, record.side)
         self._stop_standing(*place)
-        self._standing[place] = asyncio.create_task(self._stand(record))
+        self._standing[place] = asyncio.create_task(
+            _insist(lambda: self._stand(record), f"watch {record.release.version} of {record.key}")
+        )
 
     async def _stand(self, record: SideRecord) -> None:
         left = None if record.until is None else max(0.0, record.until - time.time())
@@ -230,12 +269,11 @@ class Supervisor:
                 async with asyncio.timeout(left):
                     await self._processes.gone(process.identity)
             except TimeoutError:
-                del self._standing[(record.key, record.side)]
                 program = self._processes.known_program(record.key, record.release)
                 self.drain(record, program.manifest.drain.timeout)
                 return
-        self._standing.pop((record.key, record.side), None)
         self._journal.drop_side(record.key, record.side)
+        self._standing.pop((record.key, record.side), None)
         self.changed.set()
 
     def _stop_standing(self, key: ModuleKey, side: str) -> None:
@@ -281,9 +319,7 @@ class Supervisor:
         """The next holder was given the listeners; which side is active is said again, it costs nothing."""
         for watch in list(self._active.values()):
             try:
-                # Between a commit and its switch the watch is still that of the old side.
-                if self._journal.module(watch.record.key).active_side == watch.record.side:
-                    await self._processes.steer(watch.endpoints, watch.record.side)
+                await self._steer(watch)
             except HolderError as error:
                 log.error("cannot steer %s: %s", watch.record.key, error)
 
@@ -295,6 +331,16 @@ class Supervisor:
     def all_watches(self) -> Iterable[Watch]:
         """Every active process."""
         return list(self._active.values())
+
+
+async def _insist(work: Callable[[], Coroutine[None, None, None]], what: str) -> None:
+    """Do it until it is done: a process that nobody ends any more would keep its side for ever."""
+    while True:
+        try:
+            return await work()
+        except (HolderError, OSError, sqlite3.Error) as error:
+            log.error("cannot %s yet: %s", what, error)
+        await asyncio.sleep(ASK_AGAIN)
 
 
 def replace_role(record: SideRecord, role: Role) -> SideRecord:

@@ -94,6 +94,7 @@ async def test_resolve(tmp_path: Path) -> None:
         await until_step(at, running, "beforeInstall")
         answer = await resolve(running, resolution(3))
         assert (answer.status, answer.body["state"], answer.body["activeDigest"]) == (200, "superseded", one.digest)
+        assert answer.body["outputTail"] == "waiting\n"
 
         answer = await resolve("never-sent", resolution(4))
         assert (answer.status, answer.body["state"]) == (200, "void")

@@ -66,12 +66,13 @@ async def test_swap_back_absent_and_again(tmp_path: Path) -> None:
         assert (again["state"], port_of(again)) == ("succeeded", port)
 
 
+# The code, what is said, and `timeout` and `startTimeout` such that a slow start is told from a bad one.
 BAD = {
-    "unwell": ("never_healthy", "503"),
-    "exits": ("exited", "no licence found"),
-    "deaf": ("not_listening", "descriptor 3"),
-    "closes": ("not_listening", "descriptor 3"),
-    "shuts": ("not_listening", "descriptor 3"),
+    "unwell": ("never_healthy", "503", 20, 2),
+    "exits": ("exited", "no licence found", 1, 30),
+    "deaf": ("not_listening", "descriptor 3", 1, 3),
+    "closes": ("not_listening", "descriptor 3", 1, 30),
+    "shuts": ("not_listening", "descriptor 3", 1, 30),
 }
 
 
@@ -82,8 +83,8 @@ async def test_bad_candidates_reach_no_user(tmp_path: Path) -> None:
         at.orchestrator.serve(good)
         first = await at.orchestrator.do("qa-1", good, 1)
         async with Load(port_of(first)).running(4) as load:
-            for behaviour, (code, said) in BAD.items():
-                health = "health: {path: /healthz, timeout: 1, interval: 0.05, startTimeout: 2}\n"
+            for behaviour, (code, said, timeout, start) in BAD.items():
+                health = f"health: {{path: /healthz, timeout: {timeout}, interval: 0.05, startTimeout: {start}}}\n"
                 bad = service(f"2.0.0-{behaviour}", at.key, behaviour=behaviour, more=health)
                 at.orchestrator.serve(bad)
                 result = await at.orchestrator.do("qa-1", bad, 2)
@@ -94,6 +95,21 @@ async def test_bad_candidates_reach_no_user(tmp_path: Path) -> None:
                 assert (result["changed"], result["activeDigest"]) == (False, good.digest)
         assert not load.failures
         assert set(load.answers) == {"1.0.0"}
+
+
+@asynchronous
+async def test_what_a_candidate_said_is_told_when_it_is_given_up(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        health = "health: {path: /healthz, timeout: 5, interval: 0.05, startTimeout: 60}\n"
+        bad = service("1.0.0", at.key, behaviour="unwell", more=health)
+        at.orchestrator.serve(bad)
+        operation_id, _ = await at.orchestrator.put("qa-1", bad, 1)
+        log = at.node.data / "modules" / TENANT / NAME / "log" / "A.log"
+        await at.orchestrator.until(lambda: log.exists() and "starts as unwell" in log.read_text())
+        resolution = {"tenant": TENANT, "module": NAME, "fencingToken": 2, "wait": 30}
+        given_up = await at.orchestrator.call("qa-1", "POST", f"/v1/operations/{operation_id}/resolve", resolution)
+        assert (given_up.status, given_up.body["state"]) == (200, "superseded")
+        assert "starts as unwell" in given_up.body["outputTail"]
 
 
 @asynchronous

@@ -6,6 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from agent import logs
 
 
@@ -56,6 +58,27 @@ def test_following(tmp_path: Path) -> None:
         second.write_bytes(b"new side\n")
         current[0] = second
         assert await anext(stream) == b"new side\n"
+        await stream.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_a_follower_of_a_quiet_module_hears_that_it_is_still_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "QUIET", 0.3)
+    file = tmp_path / "A.log"
+    file.write_bytes(b"one\n")
+
+    async def scenario() -> None:
+        stream = logs.follow(lambda: file, 4)
+        assert await anext(stream) == b"one\n"
+        assert [await anext(stream) for _ in range(2)] == [logs.STILL_HERE] * 2
+        with file.open("ab") as writer:
+            writer.write(b"two\n")
+        while (said := await anext(stream)) == logs.STILL_HERE:
+            pass
+        assert said == b"two\n"
         await stream.aclose()
 
     asyncio.run(scenario())
