@@ -105,6 +105,7 @@ class Settings(BaseModel):
     deployer_password: SecretStr | None = None
     approver_password: SecretStr | None = None
     viewer_password: SecretStr | None = None
+    given_passwords: str = ""  # users (comma) whose password above holds even if they exist: the local stack's choice
 
     # Listeners.
     host: str = "127.0.0.1"

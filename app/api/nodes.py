@@ -14,7 +14,7 @@ from app.api.routing import Call, Routes, no_content, page_answer
 from app.api.schemas.deployments import NothingInput
 from app.api.schemas.fields import is_module_name
 from app.api.schemas.nodes import LogQuery, NodeDetailOutput, NodeInput, NodeOutput, NodesQuery
-from app.api.streaming import EVENT_STREAM, frame, wants_stream
+from app.api.streaming import EVENT_STREAM, KEEP_ALIVE, frame, wants_stream
 from app.domain.errors import NotFound
 from app.orchestrator import nodes
 from app.orchestrator.roles import Role
@@ -88,5 +88,5 @@ def module_log(call: Call, node_id: UUID, module_name: str) -> ResponseReturnVal
 
 def _frames(pieces: Iterator[str]) -> Iterator[str]:
     for piece in pieces:
-        if piece:
-            yield frame({"text": piece})
+        # Nothing new: the comment makes a client that has left fail, which frees its place.
+        yield frame({"text": piece}) if piece else KEEP_ALIVE

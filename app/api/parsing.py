@@ -70,7 +70,8 @@ def load(schema: Schema, raw: Any, errors: Errors) -> dict[str, Any]:
     for path in unstorable:
         errors.setdefault(path or "body", []).append(_UNSTORABLE)
     try:
-        found: dict[str, Any] = schema.load(raw)
+        # Schemas ask the database, too, which must not be asked with what it cannot store.
+        found: dict[str, Any] = schema.load(_without_unstorable(raw) if unstorable else raw)
         return found
     except ValidationError as error:
         for path, messages in _flat(error.messages):
@@ -94,6 +95,17 @@ def _unstorable(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unstorable(item, f"{path}[{index}]", depth + 1)
+
+
+def _without_unstorable(value: Any) -> Any:
+    """The same with another character in the place of each that cannot be stored; every text was complained of."""
+    if isinstance(value, str):
+        return value if storable(value) else "?" * len(value)
+    if isinstance(value, Mapping):
+        return {_without_unstorable(str(key)): _without_unstorable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_unstorable(item) for item in value]
+    return value
 
 
 def storable(text: str) -> bool:

@@ -11,7 +11,7 @@ import typer
 
 from app.cli import lookup
 from app.cli.deploy import roll_back, started
-from app.cli.deployment_events import event_of, told
+from app.cli.deployment_events import INTERNAL, event_of, told
 from app.cli.deployment_view import DeploymentView, NodeView, StageView, deployment_view, node_view
 from app.cli.durations import clock, wire_seconds
 from app.cli.following import CancelFlag, Follow, TimeoutOption, WaitFlag, WatchFlag, follow, follow_options
@@ -101,7 +101,7 @@ def log(ctx: typer.Context, deployment: Identity) -> None:
         run.output.data({"events": events, "nodes": operations, "stages": raw.get("stages", [])})
         return
     for event in map(event_of, events):
-        if event is not None:
+        if event is not None and event.kind not in INTERNAL:
             run.output.line(told(event))
     for line in _outputs(deployment_view(raw), [node_view(each) for each in operations]):
         run.output.line(line)

@@ -51,6 +51,10 @@ def event_of_stream(data: str) -> DeploymentEvent | None:
         return None
 
 
+INTERNAL = frozenset({"report.refused"})
+"""What is ordinary when a rollout turns round, and reads like a fault: for the record and `--output json` only."""
+
+
 def told(event: DeploymentEvent) -> str:
     """`05:31:07  Deploy to QA: succeeded, 5 nodes`: the event on one line."""
     at = moment(event.time)

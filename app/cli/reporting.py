@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from app.cli.deployment_events import DeploymentEvent, told
+from app.cli.deployment_events import INTERNAL, DeploymentEvent, told
 from app.cli.deployment_view import DeploymentView, NodeView
 from app.cli.durations import clock
 from app.cli.output import Output
@@ -22,7 +22,7 @@ class PlainLines:
         self._output, self._every = output, every
 
     def event(self, event: DeploymentEvent) -> None:
-        if self._every or event.about_the_whole or event.failure:
+        if (self._every or event.about_the_whole or event.failure) and event.kind not in INTERNAL:
             self._output.line(told(event))
 
     def state(self, view: DeploymentView, nodes: Sequence[NodeView]) -> None:

@@ -110,6 +110,9 @@ class OperationReported:
     output_tail: str | None = None
 
 
+PROCESS_DIED = "its process died"
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimEnded:
     """A claim ended without a report. `poison`: its process died under it, while the database was reachable."""

@@ -10,6 +10,7 @@ from app.domain import strategies
 from app.domain.deployment import (
     UNKNOWN,
     Deployment,
+    DeploymentKind,
     Direction,
     NodeOperation,
     OperationStatus,
@@ -34,7 +35,7 @@ def begin(turn: Turn, offer: LaneOffered) -> str | None:
 
 def hopeless(state: Deployment, offer: LaneOffered) -> str | None:
     """Why it can never begin, whichever nodes come back; None where it can."""
-    if not offer.nodes:
+    if not offer.nodes and state.kind is DeploymentKind.DEPLOY:
         return f"no node of {state.environment} matches the module's placement"
     return offer.unmet
 
@@ -50,6 +51,8 @@ def waits_for_nodes(state: Deployment, nodes: tuple[NodeFact, ...]) -> str | Non
 def refusal(state: Deployment, offer: LaneOffered) -> str | None:
     """Why it must not begin with these nodes; None where it may. Nothing was granted and no node was touched."""
     policy, total = state.policy, len(offer.nodes)
+    if not total:
+        return None  # one that takes back a deployment which changed nothing
     missing, ready = _missing(offer.nodes), ready_nodes(offer.nodes)
     if missing and policy.unavailable_nodes is UnavailableNodes.FAIL:
         return f"{len(missing)} of {total} nodes are unavailable: {_named(missing)}"

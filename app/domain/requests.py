@@ -52,7 +52,7 @@ def resume(turn: Turn, event: ResumeRequested) -> None:
 
 
 def _go_on(turn: Turn, why: str) -> None:
-    turn.state = replace(turn.state, paused=False, paused_until=None)
+    turn.state = replace(turn.state, paused=False, paused_until=None, reason=None)
     turn.set_status(DeploymentStatus.RUNNING, why)
     rollout.advance(turn)
 

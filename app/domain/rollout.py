@@ -145,7 +145,8 @@ def lose(turn: Turn, operation: NodeOperation) -> None:
 
 def pause(turn: Turn, why: str) -> None:
     """Let nothing more into the window until somebody decides, or `pausedTimeout` has passed."""
-    turn.state = replace(turn.state, paused=True, paused_until=turn.now + turn.state.policy.paused_timeout)
+    until = turn.now + turn.state.policy.paused_timeout
+    turn.state = replace(turn.state, paused=True, paused_until=until, reason=why)
     turn.set_status(DeploymentStatus.PAUSED, why)
 
 

@@ -20,6 +20,8 @@ from app.infrastructure.node_breaker import NodeBreaker
 from app.infrastructure.trace_context import bound_headers
 from config.settings import Settings
 
+FOLLOWED_AGAIN_WITHIN = 15.0
+
 
 class NodeUnreachable(Exception):
     """No answer, or none that can be used: nobody knows what the node made of the call."""
@@ -121,13 +123,14 @@ class Nodes:
     def follow_module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> Iterator[Iterator[str]]:
         """The same, and then what is added, until the caller leaves. Raises NodeUnreachable, NodeRefused."""
         path = f"/v1/modules/{tenant}/{module}/log?bytes={size}&follow=1"
-        timeout = httpx.Timeout(self._timeout, connect=self._connect, read=None)
+        # The agent says that it is still there (a null byte) every few seconds in which a module writes nothing.
+        timeout = httpx.Timeout(self._timeout, connect=self._connect, read=FOLLOWED_AGAIN_WITHIN)
         try:
             with self._http.stream("GET", _url(node, path), timeout=timeout, extensions=_identity(node)) as response:
                 if response.status_code >= 400:
                     response.read()
                     _refuse(response)
-                yield response.iter_text()
+                yield (piece.replace("\0", "") for piece in response.iter_text())
         except httpx.HTTPError as error:
             raise NodeUnreachable(_reason(error)) from error
 

@@ -1,7 +1,8 @@
 """What must be there before the first request: environments, the built-in users, the keys that are trusted at once.
 
 Every process of the API calls it before its first request. It runs under an advisory lock, adds what is missing and
-changes nothing that is there: a policy that somebody edited and a password that somebody changed stay.
+changes nothing that is there: a policy that somebody edited and a password that somebody changed stay. Only passwords
+that were given to the local stack at this start (`given_passwords`) hold whatever was before.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import func, select, text
+from pydantic import SecretStr
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,7 +20,7 @@ from agent.signatures import KeyInvalid, key_id, load_public, public_pem
 from app.domain.policy import Policy, StrategyKind
 from app.infrastructure.artifacts import ArtifactStore
 from app.infrastructure.db.models import DEFAULT_TENANT, Environment, PublisherKey, User
-from app.infrastructure.passwords import hash_password
+from app.infrastructure.passwords import hash_password, verify_password
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.roles import Role
 from config.settings import Settings, SettingsError
@@ -39,11 +41,18 @@ def bootstrap(orchestrator: Orchestrator) -> None:
     keys = trusted_keys(orchestrator.settings)
     # Hashed before the transaction, which the server ends when it idles: a hash takes long on a busy machine.
     users = _missing_users(orchestrator)
+    changed = _given_passwords(orchestrator)
     with orchestrator.database.session() as session:
         session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
         _environments(orchestrator, session)
         for user in users:
             session.execute(insert(User).values(user).on_conflict_do_nothing())
+        for username, password_hash in changed.items():
+            session.execute(
+                update(User)
+                .where(User.tenant_id == DEFAULT_TENANT, User.username == username)
+                .values(password_hash=password_hash)
+            )
         _trust(orchestrator, session, keys)
 
 
@@ -81,15 +90,18 @@ def _environments(orchestrator: Orchestrator, session: Session) -> None:
         )
 
 
-def _missing_users(orchestrator: Orchestrator) -> list[dict[str, Any]]:
-    """Rows for those of the built-in users that have a first password and are not there."""
-    settings = orchestrator.settings
-    first_passwords = {
+def _first_passwords(settings: Settings) -> dict[Role, SecretStr | None]:
+    return {
         Role.ADMIN: settings.admin_password,
         Role.DEPLOYER: settings.deployer_password,
         Role.APPROVER: settings.approver_password,
         Role.VIEWER: settings.viewer_password,
     }
+
+
+def _missing_users(orchestrator: Orchestrator) -> list[dict[str, Any]]:
+    """Rows for those of the built-in users that have a first password and are not there."""
+    first_passwords = _first_passwords(orchestrator.settings)
     with orchestrator.database.session() as session:
         known = set(session.scalars(select(User.username).where(User.tenant_id == DEFAULT_TENANT)))
     return [
@@ -105,6 +117,27 @@ def _missing_users(orchestrator: Orchestrator) -> list[dict[str, Any]]:
         for role, password in first_passwords.items()
         if password is not None and role.value.lower() not in known
     ]
+
+
+def _given_passwords(orchestrator: Orchestrator) -> dict[str, str]:
+    """The new hashes of users who exist and whose given password (`given_passwords`) is another than theirs."""
+    settings = orchestrator.settings
+    given = {
+        role.value.lower(): password
+        for role, password in _first_passwords(settings).items()
+        if password is not None and role.value.lower() in settings.given_passwords.split(",")
+    }
+    with orchestrator.database.session() as session:
+        rows = session.execute(
+            select(User.username, User.password_hash).where(
+                User.tenant_id == DEFAULT_TENANT, User.username.in_(list(given))
+            )
+        ).all()
+    return {
+        username: hash_password(given[username].get_secret_value())
+        for username, encoded in rows
+        if not verify_password(encoded, given[username].get_secret_value())
+    }
 
 
 def _trust(orchestrator: Orchestrator, session: Session, keys: Mapping[str, str]) -> None:

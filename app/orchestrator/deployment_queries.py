@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, load_only
 
 from app.domain.deployment import TERMINAL, DeploymentStatus, StageStatus
 from app.domain.errors import NotFound
+from app.domain.policy import parse_policy
 from app.infrastructure.db.models import Deployment, Environment, Module, NodeOperation, Stage
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.paging import Page, PageRequest, page_of
@@ -227,7 +228,10 @@ def _waiting_for(row: Deployment, stages: Sequence[Stage]) -> list[Waiting]:
         if stage.status == StageStatus.WAITING.value
     ]
     if row.status == DeploymentStatus.PAUSED.value:
-        found.append(Waiting("paused", row.reason or "paused: waits for resume", None, row.paused_until, None))
+        until = row.paused_until
+        since = until - parse_policy(row.policy).paused_timeout if until else None
+        text_ = f"{row.reason or 'paused'}: waits for resume, retry or cancel"
+        found.append(Waiting("paused", text_, since, until, None))
     return found
 
 

@@ -179,6 +179,11 @@ def _refuse_what_is_not_built(draft: Draft, manifest: Mapping[str, Any], require
         errors["requireApproval"] = ["approvals are not built yet"]
     if policy.approvals.required:
         errors["targetEnvironment"] = [f"the policy of {draft.environment_name} asks for approvals: not built yet"]
+    scan = policy.to_json()["scan"]
+    if scan["stopAt"] not in ("high", "critical", "never") or scan["osvData"] == "required":
+        errors["targetEnvironment"] = [
+            f"the policy of {draft.environment_name} asks for a stricter scan: not built yet"
+        ]
     for name in ("predecessors", "freeze"):
         if policy.later.get(name):
             errors["targetEnvironment"] = [f"the policy of {draft.environment_name} has {name}: not built yet"]
@@ -354,8 +359,6 @@ def rollback(
             _BEFORE, {"deployment_id": deployment_id, "module_name": row[4]}
         ).fetchall()
         here = [each for each in before if each[4]]
-        if not here:
-            raise Conflict("This deployment changed no node, so there is nothing to go back to.")
         targets = {str(each[0]): Version(each[1], each[2] or "") if each[1] else None for each in here}
         affected = sum(each[1] != each[3] for each in here)
         draft = _going_back(connection, requester, row, targets, deployment_id, trace_id)
@@ -391,7 +394,11 @@ def _going_back(
     trace_id: str,
 ) -> Draft:
     versions = [target for target in targets.values() if target]
-    release = max(set(versions), key=versions.count) if versions else Version(row[7], row[6])
+    # Of one that brought the first release, going back is to have none; of one that changed nothing, to stay.
+    if versions:
+        release = max(set(versions), key=versions.count)
+    else:
+        release = Version("", "none") if targets else Version(row[7], row[6])
     release_row: Any = connection.execute(
         "select id from releases where module_id = %s and version = %s", (row[3], release.version)
     ).fetchone()
@@ -411,7 +418,8 @@ def _going_back(
         policy=policy,
         requested_by=requester.username,
         trace_id=trace_id,
-        description=f"rollback of {row[4]} {row[6]}",
+        description=f"rollback of {row[4]} {row[6]}"
+        + ("" if versions or not targets else ": no release ran before it"),
         rollback_of=rollback_of,
         targets=targets,
     )

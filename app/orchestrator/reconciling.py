@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import app.infrastructure.db
 from app.domain.durations import parse_duration
 from app.domain.errors import NotFound
-from app.domain.events import BudgetSpent, ClaimEnded, Event, NodeLost, NodeReturned, PauseExpired
+from app.domain.events import PROCESS_DIED, BudgetSpent, ClaimEnded, Event, NodeLost, NodeReturned, PauseExpired
 from app.infrastructure.db.deployment_store import Busy, Loaded
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.db.queries import load as load_queries
@@ -100,7 +100,7 @@ class Reconciler:
             stood = now - still.since
             if not locked and stood >= settings.lease_stall:
                 CLAIMS_LOST.labels(reason="process died").inc()
-                self._happen(deployment_id, ClaimEnded(work_id, attempt, poison=True, why="its process died"))
+                self._happen(deployment_id, ClaimEnded(work_id, attempt, poison=True, why=PROCESS_DIED))
             elif locked and stood >= settings.lease:
                 CLAIMS_LOST.labels(reason="lease expired").inc()
                 self._happen(deployment_id, ClaimEnded(work_id, attempt, poison=False, why="its process stood still"))

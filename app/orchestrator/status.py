@@ -36,16 +36,18 @@ _LANES = text(
     join modules m on m.id = decided.module_id
     join environments e on e.id = decided.environment_id
     left join lateral (
-        -- Who brought this version here: a deployment that went back names what it found, not itself.
+        -- Who brought this version here: a deployment that went back names what it found, not itself; one that found
+        -- nothing to change, or repaired a node, brought nothing.
         select d.id, d.requested_by, d.ended_at, d.place from deployments d
         where d.module_id = decided.module_id and d.environment_id = decided.environment_id
-          and d.status = 'Succeeded' and d.version = decided.version
+          and d.status = 'Succeeded' and d.version = decided.version and d.kind <> 'system'
+          and exists (select from node_operations o where o.deployment_id = d.id and o.status = 'Succeeded')
         order by d.id desc limit 1
     ) made on true
     left join lateral (
         select d.version from deployments d
         where d.module_id = decided.module_id and d.environment_id = decided.environment_id
-          and d.status = 'Succeeded' and d.version <> decided.version and d.id < made.id
+          and d.status = 'Succeeded' and d.version <> decided.version and d.id < made.id and d.kind <> 'system'
         order by d.id desc limit 1
     ) earlier on true
     left join lateral (

@@ -1,15 +1,15 @@
 """The folder that holds everything of one local stack, and the lock that makes its owner the only one.
 
-    lock             held (flock) by the supervisor; names it
-    id               marks the processes of this stack
-    secrets/         passwords and keys of our own services, mode 0600
-    credentials.json passwords of the users that were generated
-    keys/            development.key, .pub: the signing key that all environments trust; trusted/: what nodes trust
-    tls/             the development CA, the orchestrator's certificate
-    nodes/           one folder for each node; agents/: their configuration files
-    postgres/ valkey/ artifacts/ beat/    data of the services
-    logs/            one file for each service, cut at a size
-    run/             the ledger of processes, metrics shared between processes; ports.json: chosen ports
+lock             held (flock) by the supervisor; names it
+id               marks the processes of this stack
+secrets/         passwords and keys of our own services, mode 0600
+credentials.json passwords of the users that were generated
+keys/            development.key, .pub: the signing key that all environments trust; trusted/: what nodes trust
+tls/             the development CA, the orchestrator's certificate
+nodes/           one folder for each node; agents/: their configuration files
+postgres/ valkey/ artifacts/ beat/    data of the services
+logs/            one file for each service, cut at a size
+run/             the ledger of processes, metrics shared between processes; ports.json: chosen ports
 """
 
 import fcntl

@@ -48,6 +48,7 @@ class Plan:
     urls: Mapping[str, str]
     credentials: Mapping[str, str] = field(repr=False)
     flower_password: str = field(repr=False)
+    given: frozenset[str]  # users whose password came from outside, and is not shown
     generated: bool  # whether credentials.json holds some of them
 
 
@@ -88,6 +89,7 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
             "agentListener": f"https://{LOOPBACK}:{ports['agents']}",
         },
         credentials=users,
+        given=frozenset(user for user in users if outer.get(f"HOTSWAP_{user.upper()}_PASSWORD")),
         flower_password=flower_password,
         generated=any(not outer.get(f"HOTSWAP_{user.upper()}_PASSWORD") for user in users),
     )
@@ -177,6 +179,7 @@ def _environment(
             made[f"{variable}_FILE"] = str(data.path("secrets", file))
     for user, password in users.items():
         made[f"HOTSWAP_{user.upper()}_PASSWORD"] = password
+    made["HOTSWAP_GIVEN_PASSWORDS"] = ",".join(user for user in users if outer.get(f"HOTSWAP_{user.upper()}_PASSWORD"))
     if not _given(outer, DATABASE_VARIABLES):
         made["HOTSWAP_DATABASE_URL_FILE"] = _url_file(data, "database-url", _postgres(data, ports).url())
     if not _given(outer, BROKER_VARIABLES):
@@ -232,6 +235,8 @@ def _orchestrator(
         service("beat", _program("celery"), *_CELERY, "beat", "--schedule", str(data.path("beat", "schedule"))),
         replace(
             service("flower", _program("celery"), *_CELERY, "flower", f"--conf={ROOT / 'config' / 'flower.py'}"),
+            # Its own metrics are not the orchestrator's.
+            environment={name: value for name, value in environment.items() if name != "PROMETHEUS_MULTIPROC_DIR"},
             phase=Phase.TOOLS,  # nobody waits for it, and it finds the workers running
             stop=Stop(signal.SIGTERM, 2.0),
         ),

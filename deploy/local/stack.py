@@ -106,7 +106,10 @@ def _check(plan: Plan, given: Mapping[str, str]) -> None:
 
 
 def _tell(console: Console, plan: Plan, data: DataFolder) -> None:
-    users = "\n".join(f"    {user:<10} {password}" for user, password in plan.credentials.items())
+    users = "\n".join(
+        f"    {user:<10} {'(as given)' if user in plan.given else password}"
+        for user, password in plan.credentials.items()
+    )
     console.show(f"""
   API          {plan.urls["api"]}      (documentation: {plan.urls["docs"]})
   Flower       {plan.urls["flower"]}      admin / {plan.flower_password}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.domain.deployment import DeploymentStatus, StageKind
 from app.domain.events import CancelRequested, Outcome, PauseRequested, ResumeRequested, StageReported
-from app.orchestrator import claims, deployments
+from app.orchestrator import claims, deployments, repairing, status
 from tests.integration.engine.conftest import Lab
 
 
@@ -238,6 +238,40 @@ def test_where_no_release_was_decided_a_failure_goes_back_to_none(lab: Lab) -> N
     lab.operate(deployment, lab.claimable_operations(deployment)[0], Outcome.FAILED, "disk_full")
     lab.run_operations(deployment)
     assert lab.desired() == {"qa-0": None}
+
+
+def test_what_runs_where_names_who_brought_it_and_not_who_found_it_there(lab: Lab) -> None:
+    """`hotswap rollback` takes back what `/status` names: a catch-up or a repeated deployment changed nothing."""
+    environment = lab.environment()
+    lab.nodes(environment, 5)
+    lab.release("1.0.0")
+    lab.release("1.1.0")
+    lab.roll_out("1.0.0")
+    (down,) = lab.nodes(environment, 1, "down", silent=60)
+    brought = lab.roll_out("1.1.0")
+    lab.hear(down)
+    repairing.repair(lab.orchestrator)
+    repair = lab.sql("select id from deployments where kind = 'system'")[0][0]
+    lab.make_due(repair)
+    lab.pass_stage(repair, StageKind.DEPLOY)
+    lab.finish(repair)
+    lab.roll_out("1.1.0")
+    (placement,) = status.placements(lab.orchestrator, lab.requester)
+    assert (placement.execution_id, placement.deployed_by) == (brought, "dora")
+    assert placement.previous_version == "1.0.0"
+
+
+def test_taking_back_what_changed_nothing_changes_nothing(lab: Lab) -> None:
+    lab.nodes(lab.environment(), 1)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    lab.happen(deployment, CancelRequested(rollback=True, by="x"))
+    accepted = deployments.rollback(lab.orchestrator, lab.requester, deployment, preempt=False, trace_id="t")
+    assert accepted.nodes_affected == 0
+    lab.make_due(accepted.rollback_id)
+    lab.pass_stage(accepted.rollback_id, StageKind.DEPLOY)
+    lab.finish(accepted.rollback_id)
+    assert lab.status(accepted.rollback_id) is DeploymentStatus.SUCCEEDED
 
 
 def test_a_dry_run_names_waves_and_changes_nothing(lab: Lab) -> None:

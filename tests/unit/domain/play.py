@@ -155,7 +155,7 @@ class Play:
         return self.send(LaneOffered(stage.id, stage.attempt, tuple(facts), unmet))
 
     def lose_claim(self, work: Stage | NodeOperation, poison: bool = False) -> tuple[Command, ...]:
-        return self.send(ClaimEnded(work.id, work.attempt, poison, "its process is gone"))
+        return self.send(ClaimEnded(work.id, work.attempt, poison, "its process died"))
 
     def cancel(self, rollback: bool = True) -> tuple[Command, ...]:
         return self.send(CancelRequested(rollback, "ann"))

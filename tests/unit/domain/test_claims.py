@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from app.domain.deployment import DeploymentStatus, OperationStatus, StageKind, StageStatus
-from app.domain.events import Dispatch, Outcome
+from app.domain.events import ClaimEnded, Dispatch, Outcome
 from tests.unit.domain.play import NEW, Play, deploying
 
 SCAN = StageKind.SCAN
@@ -20,7 +22,7 @@ def test_a_stage_whose_claim_was_lost_is_open_work_again() -> None:
     assert play.emitted("stage.claimLost")[0].body == {
         "stage": "Security Scan",
         "attempt": 1,
-        "reason": "its process is gone",
+        "reason": "its process died",
     }
     assert play.claim_stage(SCAN).attempt == 2
 
@@ -32,7 +34,7 @@ def test_a_stage_that_killed_three_processes_is_not_tried_a_fourth_time() -> Non
     assert play.stage(SCAN).claimable
     play.lose_claim(play.claim_stage(SCAN), poison=True)
     assert play.status() is DeploymentStatus.FAILED
-    assert play.state.reason == "Security Scan failed: its process died 3 times under it: its process is gone"
+    assert play.state.reason == "Security Scan failed: its process died 3 times under it"
     assert play.stage(SCAN).losses == 3
 
 
@@ -67,7 +69,7 @@ def test_an_operation_whose_claim_was_lost_goes_on_under_the_same_id() -> None:
         "operationId": str(first.id),
         "node": "qa-1",
         "attempt": 1,
-        "reason": "its process is gone",
+        "reason": "its process died",
     }
     second = play.claim(again)
     play.report(second, Outcome.SUCCEEDED, NEW.digest)
@@ -90,7 +92,7 @@ def test_an_operation_that_killed_three_processes_is_given_up() -> None:
         assert play.on(1).status is DISPATCHED
     play.lose_claim(play.claim(play.on(1)), poison=True)
     assert (play.on(1).status, play.on(1).due_at) == (RESOLVING, None)
-    assert play.on(1).error == "its process died 3 times under it: its process is gone"
+    assert play.on(1).error == "its process died 3 times under it"
     play.report(play.claim(play.on(1)), Outcome.VOID)
     assert play.status() is DeploymentStatus.ROLLED_BACK
     assert [operation.status for operation in play.state.operations] == [OperationStatus.FAILED]
@@ -188,3 +190,16 @@ def test_an_old_budget_changes_nothing() -> None:
     play.spend(stage)
     play.lose_claim(stage)
     assert play.state == before
+
+
+def test_what_fails_by_itself_is_tried_again_after_two_and_four_seconds() -> None:
+    """A short fault of the artifact store, say; what lost its process is open again at once."""
+    play = Play()
+    for seconds in (2, 4):
+        stage = play.claim_stage(StageKind.SCAN)
+        play.send(ClaimEnded(stage.id, stage.attempt, poison=True, why="PermissionError: artifacts"))
+        assert play.stage(StageKind.SCAN).due_at == play.now + timedelta(seconds=seconds)
+        play.wait(seconds)
+    stage = play.claim_stage(StageKind.SCAN)
+    play.send(ClaimEnded(stage.id, stage.attempt, poison=True, why="PermissionError: artifacts"))
+    assert play.state.reason == "Security Scan failed: failed 3 times: PermissionError: artifacts"
