@@ -14,11 +14,13 @@ from tests.integration.agent.load import Load
 from tests.integration.agent.releases import service
 from tests.integration.agent.test_process_modules import holder_of, port_of
 
-SWAPS = int(os.environ.get("HOTSWAP_TEST_SWAPS", "6"))  # each waits a second for the side to become quiet
+SWAPS = int(os.environ.get("HOTSWAP_TEST_SWAPS", "4"))  # each waits a second for the side to become quiet
 QUICK_TO_FAIL = "health: {path: /healthz, timeout: 0.5, interval: 0.05, startTimeout: 1}\n"
 
 
-@pytest.mark.parametrize(("run", "swaps"), [("", SWAPS), ("  handover: port\n", SWAPS // 2)], ids=["socket", "port"])
+@pytest.mark.parametrize(
+    ("run", "swaps"), [("", SWAPS), ("  handover: port\n", max(3, SWAPS // 2))], ids=["socket", "port"]
+)
 def test_swaps_with_deaths_in_between(tmp_path: Path, run: str, swaps: int) -> None:
     @asynchronous
     async def scenario() -> None:

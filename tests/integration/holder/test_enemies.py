@@ -18,6 +18,7 @@ from agent.holder.protocol import AddressUnavailable, Handover, HolderLost
 from tests.integration.holder.load import Load, ask
 from tests.integration.holder.node import KEY, Node, eventually, gone_process, kill, run_with_node
 
+ROUNDS = int(os.environ.get("HOTSWAP_TEST_SWAPS", "4"))
 MESSAGES: list[bytes] = [
     b"x", b"[]", b"{}", b'{"id":1}', b'{"id":1,"call":"no such"}', b'{"id":1,"call":"begin"}', b'{"call":"state"}',
     b'{"id":1,"call":"listen"}', b'{"id":1,"call":"listen","key":1,"host":2,"port":"x"}',
@@ -155,7 +156,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         load.start(keep_alive=1, one_shot=2)
         chance = random.Random(11)
         try:
-            for i in range(6):
+            for i in range(ROUNDS):
                 deployment = asyncio.create_task(node.deploy(f"v{i + 1}"))
                 await asyncio.sleep(chance.random() * 0.4)
                 kill(node.client.holder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import os
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,9 @@ import pytest
 from agent.holder.protocol import Handover, HolderReplaced, Side, SidePhase
 from tests.integration.holder.load import Load, ask
 from tests.integration.holder.node import KEY, Node, eventually, kill, run_with_node
+
+# Releases in a row. The long form takes HOTSWAP_TEST_SWAPS=36 for more than 26 switches.
+SWAPS = max(4, int(os.environ.get("HOTSWAP_TEST_SWAPS", "11")))
 
 
 async def bad_candidate(node: Node, version: str, handover: Handover = Handover.SOCKET) -> None:
@@ -29,25 +32,19 @@ async def bad_candidate(node: Node, version: str, handover: Handover = Handover.
     await node.client.wait(new.identity)
 
 
-def test_26_switches_with_bad_candidates_and_late_handshakes(tmp_path: Path) -> None:
+def test_many_switches_with_bad_candidates_and_late_handshakes(tmp_path: Path) -> None:
     async def story(node: Node) -> None:
         await node.listen()
         await node.deploy("v0", "defer")
         load = Load(*node.target)
         load.start(keep_alive=4, one_shot=4, late=6)
-        longest = 0.0
         try:
-            switched = 0
-            for i in range(1, 36):
-                if i % 4 == 0:
+            for i in range(1, SWAPS + 1):
+                if i % 4 == 0 and i < SWAPS:
                     await bad_candidate(node, f"bad{i}")
                     continue
-                started = time.monotonic()
                 await node.deploy(f"v{i}", "defer")
-                longest = max(longest, time.monotonic() - started)
-                switched += 1
-            assert switched >= 26
-            assert await asyncio.to_thread(ask, *node.target) == "v35"
+            assert await asyncio.to_thread(ask, *node.target) == f"v{SWAPS}"
         finally:
             await asyncio.to_thread(load.stop)
         assert load.failures == {}
@@ -64,7 +61,7 @@ def test_switches_while_holders_and_agents_are_killed(tmp_path: Path) -> None:
         load = Load(*node.target)
         load.start(keep_alive=3, one_shot=3)
         try:
-            for i in range(1, 9):
+            for i in range(1, max(4, SWAPS // 4) + 1):
                 kill(node.client.holder)
                 if i % 3 == 0:
                     await bad_candidate(node, f"bad{i}")
