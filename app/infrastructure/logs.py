@@ -53,5 +53,6 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # One line for each call of an agent says nothing that the operation's own event does not.
-    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+    # A line for each call of an agent and for each message says nothing that events, metrics and Flower do not.
+    for name in ("httpx", "celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -78,27 +79,46 @@ class _Chain:
         return time.monotonic() - begun
 
 
+# A lane for each pipeline, so that none waits for another, and one node that runs it already: the Deploy stage takes
+# its lane and token, finds nothing to change, and records the desired state.
+_ONE_NODE = """
+insert into nodes (id, tenant_id, environment_id, hostname, address, agent_version, boot_id, sequence, last_heartbeat)
+values (uuidv7(), %s, %s, 'bench', '127.0.0.1:1', '0', 'boot', 1, hotswap_now() + interval '1 day')
+"""
+_MODULES = """
+insert into modules (id, tenant_id, name) select uuidv7(), %s, 'bench-' || n from generate_series(1, %s) as n
+returning id, name
+"""
+_RUNS_IT = """
+insert into node_releases (node_id, module_name, tenant_id, digest, version, status, sequence)
+select nodes.id, modules.name, %s, %s, '1.0.0', 'running', 1 from nodes, modules
+"""
+
+
 class _Engine:
     """Ours."""
 
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
+        digest = "sha256:" + "0" * 64
         with orchestrator.database.raw() as connection:
-            module: Any = connection.execute(
-                "insert into modules (id, tenant_id, name) values (uuidv7(), %s, 'm') returning id", (DEFAULT_TENANT,)
-            ).fetchone()
             environment: Any = connection.execute(
                 "insert into environments (id, tenant_id, name, position, policy, updated_by)"
                 " values (uuidv7(), %s, 'QA', 2, '{}', 'bench') returning id",
                 (DEFAULT_TENANT,),
             ).fetchone()
+            connection.execute(_ONE_NODE, (DEFAULT_TENANT, environment[0]))
+            modules: Any = connection.execute(_MODULES, (DEFAULT_TENANT, PIPELINES)).fetchall()
+            connection.execute(_RUNS_IT, (DEFAULT_TENANT, digest))
+        self._modules: list[tuple[UUID, str]] = list(modules)
+        self._submitted = 0
         self._draft = Draft(
             kind=DeploymentKind.DEPLOY,
             tenant_id=DEFAULT_TENANT,
-            module_id=module[0],
-            module_name="m",
+            module_id=self._modules[0][0],
+            module_name=self._modules[0][1],
             release_id=None,
-            release=Version("sha256:" + "0" * 64, "1.0.0"),
+            release=Version(digest, "1.0.0"),
             environment_id=environment[0],
             environment_name="QA",
             strategy=StrategyKind.DIRECT,
@@ -111,8 +131,11 @@ class _Engine:
         )
 
     def _submit(self) -> UUID:
+        module_id, name = self._modules[self._submitted % len(self._modules)]
+        self._submitted += 1
+        draft = replace(self._draft, module_id=module_id, module_name=name)
         with self._orchestrator.database.raw() as connection:
-            inserted = submitting.insert(connection, self._orchestrator, self._draft)
+            inserted = submitting.insert(connection, self._orchestrator, draft)
         self._orchestrator.publisher.publish(inserted.wakes)
         return inserted.state.id
 
