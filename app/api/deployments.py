@@ -33,7 +33,7 @@ from app.api.schemas.fields import PageQuery
 from app.api.wire import instant
 from app.domain.durations import wire_duration
 from app.domain.errors import Invalid
-from app.orchestrator import deployment_queries, deployments
+from app.orchestrator import deployment_queries, deployments, succession
 from app.orchestrator.deployment_queries import Filters
 from app.orchestrator.deployments import Accepted, Submission
 from app.orchestrator.roles import Role
@@ -200,7 +200,7 @@ def _changed(execution_id: UUID, status: str) -> ResponseReturnValue:
 )
 def retry(call: Call, execution_id: UUID) -> ResponseReturnValue:
     """Of an ended one a new deployment; of a paused one, try again in place what failed."""
-    return _accepted(deployments.retry(call.orchestrator, call.requester, execution_id, trace_id=call.trace_id))
+    return _accepted(succession.retry(call.orchestrator, call.requester, execution_id, trace_id=call.trace_id))
 
 
 @routes.post(
@@ -212,7 +212,7 @@ def retry(call: Call, execution_id: UUID) -> ResponseReturnValue:
 )
 def rollback(call: Call, execution_id: UUID) -> ResponseReturnValue:
     """A new deployment of what ran before this one. With `preempt` it also cancels who holds the lane."""
-    accepted = deployments.rollback(
+    accepted = succession.rollback(
         call.orchestrator, call.requester, execution_id, preempt=call.body["preempt"], trace_id=call.trace_id
     )
     body = {

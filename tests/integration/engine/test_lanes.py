@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.domain.deployment import DeploymentStatus, StageKind
 from app.domain.events import CancelRequested
-from app.orchestrator import claims, deployments, lanes
+from app.orchestrator import claims, lanes, succession
 from tests.integration.engine.conftest import Lab
 
 
@@ -127,7 +127,7 @@ def test_a_rollback_goes_first_and_supersedes_nobody(lab: Lab) -> None:
     bad = lab.roll_out("1.1.0")
     waiting = lab.submit("1.2.0")
     lab.pass_stage(waiting, StageKind.SCAN)
-    accepted = deployments.rollback(lab.orchestrator, lab.requester, bad, preempt=False, trace_id="t")
+    accepted = succession.rollback(lab.orchestrator, lab.requester, bad, preempt=False, trace_id="t")
     assert accepted.nodes_affected == 2
     lab.enter(waiting)
     assert lab.stage_status(waiting, StageKind.DEPLOY) == "Waiting"
@@ -151,7 +151,7 @@ def test_preempt_cancels_the_holder_which_goes_back_first(lab: Lab) -> None:
     holder = lab.submit("1.2.0")
     lab.enter(holder)
     lab.operate(holder, lab.claimable_operations(holder)[0])
-    rollback = deployments.rollback(lab.orchestrator, lab.requester, second, preempt=True, trace_id="t").rollback_id
+    rollback = succession.rollback(lab.orchestrator, lab.requester, second, preempt=True, trace_id="t").rollback_id
     assert lab.status(holder) is DeploymentStatus.CANCELLING
     lab.make_due(rollback)
     lab.pass_stage(rollback, StageKind.DEPLOY)
@@ -169,11 +169,11 @@ def test_preempting_a_rollback_leaves_what_it_has_brought_back(lab: Lab) -> None
         lab.release(version)
     lab.roll_out("1.0.0")
     bad = lab.roll_out("1.1.0")
-    first = deployments.rollback(lab.orchestrator, lab.requester, bad, preempt=False, trace_id="t").rollback_id
+    first = succession.rollback(lab.orchestrator, lab.requester, bad, preempt=False, trace_id="t").rollback_id
     lab.make_due(first)
     lab.pass_stage(first, StageKind.DEPLOY)
     lab.operate(first, lab.claimable_operations(first)[0])
-    deployments.rollback(lab.orchestrator, lab.requester, bad, preempt=True, trace_id="t")
+    succession.rollback(lab.orchestrator, lab.requester, bad, preempt=True, trace_id="t")
     assert lab.status(first) is DeploymentStatus.CANCELLED
     assert [row[1] for row in lab.operations(first)] == ["forward", "forward"], "nothing goes to the bad release again"
     assert lab.desired() == {"qa-0": "1.0.0", "qa-1": "1.1.0"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.domain.deployment import DeploymentStatus, StageKind
 from app.domain.events import CancelRequested, Outcome, PauseRequested, ResumeRequested, StageReported
-from app.orchestrator import claims, deployments, repairing, status
+from app.orchestrator import claims, deployments, repairing, status, succession
 from tests.integration.engine.conftest import Lab
 
 
@@ -206,7 +206,7 @@ def test_retry_of_an_ended_one_is_a_new_one(lab: Lab) -> None:
     lab.enter(deployment)
     lab.operate(deployment, lab.claimable_operations(deployment)[0], Outcome.FAILED, "disk_full")
     assert lab.status(deployment) is DeploymentStatus.ROLLED_BACK
-    again = deployments.retry(lab.orchestrator, lab.requester, deployment, trace_id="t").execution_id
+    again = succession.retry(lab.orchestrator, lab.requester, deployment, trace_id="t").execution_id
     assert again != deployment
     assert lab.sql("select retry_of from deployments where id = %s", again) == [(deployment,)]
     lab.enter(again)
@@ -218,7 +218,7 @@ def test_rollback_of_the_first_release_leaves_no_release(lab: Lab) -> None:
     lab.nodes(lab.environment(), 1)
     lab.release("1.0.0")
     first = lab.roll_out("1.0.0")
-    accepted = deployments.rollback(lab.orchestrator, lab.requester, first, preempt=False, trace_id="t")
+    accepted = succession.rollback(lab.orchestrator, lab.requester, first, preempt=False, trace_id="t")
     lab.make_due(accepted.rollback_id)
     lab.pass_stage(accepted.rollback_id, StageKind.DEPLOY)
     lab.finish(accepted.rollback_id)
@@ -266,7 +266,7 @@ def test_taking_back_what_changed_nothing_changes_nothing(lab: Lab) -> None:
     lab.release("1.0.0")
     deployment = lab.submit("1.0.0")
     lab.happen(deployment, CancelRequested(rollback=True, by="x"))
-    accepted = deployments.rollback(lab.orchestrator, lab.requester, deployment, preempt=False, trace_id="t")
+    accepted = succession.rollback(lab.orchestrator, lab.requester, deployment, preempt=False, trace_id="t")
     assert accepted.nodes_affected == 0
     lab.make_due(accepted.rollback_id)
     lab.pass_stage(accepted.rollback_id, StageKind.DEPLOY)

@@ -1,0 +1,173 @@
+"""New deployments made of old ones: another try of one that has ended, and going back to what ran before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from app.domain.deployment import Deployment, DeploymentKind, DeploymentStatus, Version
+from app.domain.errors import Conflict
+from app.domain.events import CancelRequested, Event, RetryRequested
+from app.domain.policy import StrategyKind, parse_policy
+from app.infrastructure.db.deployment_store import Loaded
+from app.infrastructure.db.engine import Raw
+from app.orchestrator import outcomes, submitting
+from app.orchestrator.cluster_facts import read_targets, release_manifest
+from app.orchestrator.context import Orchestrator, Requester
+from app.orchestrator.deployments import Accepted, Submission, draft_of, estimate, owned
+from app.orchestrator.submitting import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackAccepted:
+    rollback_id: UUID
+    status: str
+    nodes_affected: int
+
+
+def retry(orchestrator: Orchestrator, requester: Requester, deployment_id: UUID, *, trace_id: str) -> Accepted:
+    """Of an ended one a new deployment; of a paused one the same, which tries again in place what failed."""
+    row = owned(orchestrator, requester, deployment_id)
+    if not DeploymentStatus(row[2]).terminal:
+        state = outcomes.apply(orchestrator, deployment_id, RetryRequested(requester.username))
+        return _accepted_again(orchestrator, state, trace_id)
+    with orchestrator.database.raw() as connection:
+        draft = replace(_again(connection, requester, row, trace_id), retry_of=deployment_id)
+        inserted = submitting.insert(connection, orchestrator, draft)
+        expected = estimate(connection, draft)
+    orchestrator.publisher.publish(inserted.wakes)
+    return Accepted(inserted.state.id, inserted.state.status.value, inserted.now, expected, trace_id)
+
+
+def _accepted_again(orchestrator: Orchestrator, state: Deployment, trace_id: str) -> Accepted:
+    with orchestrator.database.raw() as connection:
+        row: Any = connection.execute("select submitted_at from deployments where id = %s", (state.id,)).fetchone()
+    return Accepted(state.id, state.status.value, row[0], timedelta(seconds=30), trace_id)
+
+
+def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Draft:
+    """The draft of an ended deployment, with today's policy of its environment."""
+    kind = DeploymentKind(row[1])
+    if kind is DeploymentKind.DEPLOY:
+        submission = Submission(
+            row[4], row[6], row[9], description=row[11], metadata=row[12], strategy=row[10], force=row[13]
+        )
+        return draft_of(connection, requester, submission, trace_id)
+    return Draft(
+        kind=kind,
+        tenant_id=requester.tenant_id,
+        module_id=row[3],
+        module_name=row[4],
+        release_id=row[5],
+        release=Version(row[7], row[6]),
+        environment_id=row[8],
+        environment_name=row[9],
+        strategy=StrategyKind(row[10]),
+        policy=parse_policy(row[15]),
+        requested_by=requester.username,
+        trace_id=trace_id,
+        description=row[11],
+        targets=read_targets(row[14]),
+    )
+
+
+_BEFORE = """
+select distinct on (o.node_id) o.node_id, o.before_digest, o.before_version, r.digest, n.id is not null
+  from node_operations o
+  left join nodes n on n.id = o.node_id
+  left join node_releases r on r.node_id = o.node_id and r.module_name = %(module_name)s
+ where o.deployment_id = %(deployment_id)s and o.direction = 'forward'
+ order by o.node_id, o.position
+"""
+GOING_BACK_POLICY = {
+    "strategy": "direct",
+    "unavailableNodes": "skip",
+    "maxUnavailableAtStart": "100%",
+    "onNodeLost": "continue",
+    "rolling": {"batch": "100%", "minInService": None},
+    "supersede": False,
+    "allowDowngrade": True,
+}
+
+
+def rollback(
+    orchestrator: Orchestrator, requester: Requester, deployment_id: UUID, *, preempt: bool, trace_id: str
+) -> RollbackAccepted:
+    """A new deployment of what ran before this one, ahead of what waits. Raises NotFound, Conflict (not ended)."""
+    row = owned(orchestrator, requester, deployment_id)
+    if not DeploymentStatus(row[2]).terminal:
+        raise Conflict(
+            f"A deployment that is {row[2]} cannot be rolled back; one that has ended can. Cancel it instead."
+        )
+    with orchestrator.database.raw() as connection:
+        before: list[Any] = connection.execute(
+            _BEFORE, {"deployment_id": deployment_id, "module_name": row[4]}
+        ).fetchall()
+        here = [each for each in before if each[4]]
+        targets = {str(each[0]): Version(each[1], each[2] or "") if each[1] else None for each in here}
+        affected = sum(each[1] != each[3] for each in here)
+        draft = _going_back(connection, requester, row, targets, deployment_id, trace_id)
+        inserted = submitting.insert(connection, orchestrator, draft)
+        holder: Any = connection.execute(
+            "select holder from lanes where module_id = %s and environment_id = %s", (row[3], row[8])
+        ).fetchone()
+    orchestrator.publisher.publish(inserted.wakes)
+    if preempt and holder and holder[0] and holder[0] != inserted.state.id:
+        _preempt(orchestrator, requester, holder[0])
+    return RollbackAccepted(inserted.state.id, inserted.state.status.value, affected)
+
+
+def _preempt(orchestrator: Orchestrator, requester: Requester, holder: UUID) -> None:
+    """Cancel who holds the lane. A deployment goes back; one that itself goes back or repairs stays where it has come
+    to. One that is ending anyway needs no push."""
+
+    def cancelled(_connection: Raw, loaded: Loaded) -> Event:
+        return CancelRequested(loaded.state.kind is DeploymentKind.DEPLOY, f"{requester.username} (rollback)")
+
+    try:
+        outcomes.apply(orchestrator, holder, cancelled)
+    except Conflict:
+        return
+
+
+def _going_back(
+    connection: Raw,
+    requester: Requester,
+    row: Any,
+    targets: Mapping[str, Version | None],
+    rollback_of: UUID,
+    trace_id: str,
+) -> Draft:
+    versions = [target for target in targets.values() if target]
+    # Of one that brought the first release, going back is to have none; of one that changed nothing, to stay.
+    if versions:
+        release = max(set(versions), key=versions.count)
+    else:
+        release = Version("", "none") if targets else Version(row[7], row[6])
+    release_row: Any = connection.execute(
+        "select id from releases where module_id = %s and version = %s", (row[3], release.version)
+    ).fetchone()
+    environment: Any = connection.execute("select policy from environments where id = %s", (row[8],)).fetchone()
+    policy = parse_policy({**environment[0], **GOING_BACK_POLICY})
+    manifest = release_manifest(connection, row[3], release)
+    return Draft(
+        kind=DeploymentKind.ROLLBACK,
+        tenant_id=requester.tenant_id,
+        module_id=row[3],
+        module_name=row[4],
+        release_id=release_row[0] if release_row and manifest is not None else None,
+        release=release,
+        environment_id=row[8],
+        environment_name=row[9],
+        strategy=StrategyKind.DIRECT,
+        policy=policy,
+        requested_by=requester.username,
+        trace_id=trace_id,
+        description=f"rollback of {row[4]} {row[6]}"
+        + ("" if versions or not targets else ": no release ran before it"),
+        rollback_of=rollback_of,
+        targets=targets,
+    )
