@@ -23,6 +23,12 @@ from deploy.local.ports import free_ports
 from deploy.local.postgres import Postgres
 from deploy.local.valkey import Valkey
 
+# The settings of a stack that whoever runs the tests has at hand are none of theirs; what tests themselves are asked by
+# stays.
+_SWITCHES = ("HOTSWAP_E2E_SWAPS", "HOTSWAP_TEST_SWAPS", "HOTSWAP_HYPOTHESIS")
+for _name in [name for name in os.environ if name.startswith("HOTSWAP_") and name not in _SWITCHES]:
+    del os.environ[_name]
+
 START_LIMIT = 60.0
 _numbers = itertools.count(1)
 _libc = ctypes.CDLL(None)
