@@ -40,8 +40,10 @@ def _with_memory(section: Section, note: str) -> Section:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=NAMES, help="which; all without an argument")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(NAMES) + "; all without one")
     names = parser.parse_args().names or NAMES
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     sections = []
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
