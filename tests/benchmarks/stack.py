@@ -76,6 +76,12 @@ class Stack:
         return [endpoint for endpoint in found if endpoint]
 
 
+def _environment() -> dict[str, str]:
+    """Ours, without the settings of another installation (or of the benchmark before)."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("HOTSWAP_")}
+    return {**own, "PYTHONPATH": str(Path.cwd())}
+
+
 @contextmanager
 def stack(folder: Path, nodes: str) -> Iterator[Stack]:
     """A ready stack with a logged-in administrator, stopped at the end."""
@@ -95,7 +101,7 @@ def stack(folder: Path, nodes: str) -> Iterator[Stack]:
     begun = time.monotonic()
     with (folder.parent / f"{folder.name}.log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
         )
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
     try:
