@@ -24,6 +24,9 @@ from app.orchestrator.cluster_facts import Scope, node_facts, release_manifest, 
 from app.orchestrator.context import Orchestrator
 
 LOOK_AGAIN = timedelta(seconds=2)
+LATER_FOR_EACH_AHEAD = timedelta(seconds=0.25)
+"""The end of a holder wakes those at the front; the others need not look often: a long line would look for ever."""
+LATEST = timedelta(seconds=60)
 LISTENING_MARGIN = 3.0
 """Seconds beyond `unavailableAfter` that nodes get after somebody began to listen."""
 
@@ -54,7 +57,9 @@ def _offer(connection: Raw, loaded: Loaded, claimed: ClaimedStage) -> Event:
     blocker = _blocker(loaded, line, holder)
     if blocker:
         text, blocked_by = blocker
-        return LaneBusy(claimed.stage_id, claimed.attempt, loaded.now + LOOK_AGAIN, text, blocked_by)
+        ahead = sum(each.place < loaded.place for each in line)
+        again = loaded.now + min(LOOK_AGAIN + ahead * LATER_FOR_EACH_AHEAD, LATEST)
+        return LaneBusy(claimed.stage_id, claimed.attempt, again, text, blocked_by)
     manifest = release_manifest(connection, loaded.module_id, state.release)
     scope = Scope.of(state, loaded.module_id, loaded.module_name, loaded.environment_id, loaded.targets)
     unmet = None
