@@ -19,6 +19,7 @@ from tests.benchmarks.stack import Stack, stack
 CONNECTIONS = 32
 REQUESTS = 1600
 ROWS = 100_000
+BUSY = 503
 FEW_ROWS = 1_000
 _FILL = """
 insert into deployments (id, tenant_id, kind, status, module_id, module_name, release_id, version, digest,
@@ -32,7 +33,10 @@ Call = Callable[[http.client.HTTPConnection], int]
 
 
 def _load(url: str, call: Call, requests: int = REQUESTS) -> list[float]:
-    """Seconds of each of `requests` calls over 32 kept connections. RuntimeError when one was not answered well."""
+    """Seconds of each of `requests` calls over 32 kept connections, those told to come back (503) among them.
+
+    RuntimeError when one was answered otherwise.
+    """
     address = urlsplit(url)
     seconds: list[float] = []
     bad: list[int] = []
@@ -57,7 +61,7 @@ def _load(url: str, call: Call, requests: int = REQUESTS) -> list[float]:
         thread.start()
     for thread in threads:
         thread.join()
-    if bad or len(seconds) != requests:
+    if set(bad) - {BUSY} or len(seconds) != requests:
         raise RuntimeError(f"{len(bad)} of {requests} calls were refused: {sorted(set(bad))}")
     return seconds
 
@@ -101,6 +105,9 @@ def measure(folder: Path, module: Path) -> Section:
         many_filtered = _load(running.url, filtered)
         body = {"moduleName": "web-greeter", "version": "1.0.0", "targetEnvironment": "Development"}
         posts = _load(running.url, _post("/api/v1/deployments", token, body), 640)
+        with psycopg.connect((running.folder / "secrets" / "database-url").read_text().strip()) as connection:
+            row: Any = connection.execute("select count(*) from deployments where requested_by = 'admin'").fetchone()
+            accepted = row[0] - 1  # the one that made the rows to be copied
     return Section(
         "(d) API",
         f"{CONNECTIONS} kept connections, two gunicorn workers, {ROWS:,} deployments in the database. Times are medians"
@@ -111,7 +118,7 @@ def measure(folder: Path, module: Path) -> Section:
             _figure("GET /deployments, 1,000 rows", few, floor, "reported", 0),
             _figure("GET /deployments, 100,000 rows", many, few, "no growth: under 1.5 of 1,000 rows", 1.5),
             _figure("the same, filtered", many_filtered, few, "no growth: under 1.5 of 1,000 rows", 1.5),
-            _figure("POST /deployments", posts, floor, "reported", 0),
+            _figure(f"POST /deployments, all of one lane: {accepted} of 640 accepted", posts, floor, "reported", 0),
         ),
     )
 
