@@ -72,7 +72,7 @@ def load(connection: Raw, deployment_id: UUID, *, wait: bool = True) -> Loaded |
     Raises Busy when `wait` is false and the row is locked.
     """
     key = {"deployment_id": deployment_id}
-    lock = SQL["lock_deployment" if wait else "lock_deployment_nowait"]
+    lock = SQL["lock_deployment"] + ("" if wait else " nowait")
     try:
         with connection.pipeline():
             locked = connection.execute(lock, key)

@@ -8,12 +8,6 @@ select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_n
        d.module_name, d.place, d.not_before, d.targets, d.trace_id
   from deployments d where d.id = %(deployment_id)s for no key update
 
--- name: lock_deployment_nowait
-select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_name, d.policy::text, d.strategy, d.force,
-       d.course, d.ending, d.reason, d.paused, d.paused_until, d.granted, d.event_seq, d.module_id, d.environment_id,
-       d.module_name, d.place, d.not_before, d.targets, d.trace_id
-  from deployments d where d.id = %(deployment_id)s for no key update nowait
-
 -- name: read_stages
 select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses
   from stages where deployment_id = %(deployment_id)s order by position
