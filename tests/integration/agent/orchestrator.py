@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,6 +199,10 @@ class Orchestrator:
             await asyncio.sleep(0.02)
 
     def module(self, node: str, name: str) -> dict[str, Any]:
-        """A module as the node's last heartbeat told it; empty without any."""
+        """A module as the node's last heartbeat told it; every member `None` while none told of it.
+
+        A command's answer and the heartbeat that tells its effect are not ordered: the last one may be older.
+        """
         beat = self.beats.get(node, {"modules": []})
-        return next((each for each in beat["modules"] if each["module"] == name), {})
+        untold: dict[str, Any] = defaultdict(lambda: None)
+        return next((each for each in beat["modules"] if each["module"] == name), untold)

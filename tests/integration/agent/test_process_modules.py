@@ -32,6 +32,12 @@ def told(at: Bench) -> dict[str, Any]:
     return at.orchestrator.module("qa-1", NAME)
 
 
+def standing_by(at: Bench) -> list[str] | None:
+    """The statuses of the releases beside the active one; None while no heartbeat told of the module."""
+    standby = told(at)["standby"]
+    return None if standby is None else [each["status"] for each in standby]
+
+
 @asynchronous
 async def test_swap_back_absent_and_again(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
@@ -55,11 +61,11 @@ async def test_swap_back_absent_and_again(tmp_path: Path) -> None:
             assert back["state"] == "succeeded"
         assert not load.failures
         assert await ask(port) == "1.0.0"
-        await at.orchestrator.until(lambda: told(at)["standby"] == [] and told(at)["version"] == "1.0.0")
+        await at.orchestrator.until(lambda: standing_by(at) == [] and told(at)["version"] == "1.0.0")
 
         gone = await at.orchestrator.do("qa-1", None, 4)
         assert (gone["state"], gone["activeDigest"], gone["endpoint"]) == ("succeeded", None, None)
-        await at.orchestrator.until(lambda: told(at)["standby"] == [] and told(at)["status"] == "stopped")
+        await at.orchestrator.until(lambda: standing_by(at) == [] and told(at)["status"] == "stopped")
         with pytest.raises(NoAnswer):
             await ask(port)
         again = await at.orchestrator.do("qa-1", two, 5)
@@ -136,20 +142,20 @@ async def test_preview_warm_and_retire(tmp_path: Path) -> None:
         port = port_of(first)
         preview = await at.orchestrator.do("qa-1", two, 2, action="preview")
         assert (preview["state"], preview["changed"], preview["activeDigest"]) == ("succeeded", False, one.digest)
-        await at.orchestrator.until(lambda: [each["status"] for each in told(at)["standby"]] == ["preview"])
+        await at.orchestrator.until(lambda: standing_by(at) == ["preview"])
         assert await ask(port) == "1.0.0"
 
         await at.orchestrator.do("qa-1", None, 2, action="retire", module=NAME)
-        await at.orchestrator.until(lambda: told(at)["standby"] == [])
+        await at.orchestrator.until(lambda: standing_by(at) == [])
         await at.orchestrator.do("qa-1", two, 2, action="preview")
         os.kill(await pid_of(at, two), signal.SIGKILL)  # a preview that dies is gone, and told
-        await at.orchestrator.until(lambda: told(at)["standby"] == [])
+        await at.orchestrator.until(lambda: standing_by(at) == [])
         await at.orchestrator.do("qa-1", two, 2, action="preview")
         pid = await pid_of(at, two)
         switched = await at.orchestrator.do("qa-1", two, 2, keepWarm=600)
         assert switched["state"] == "succeeded"
         assert (await ask(port), await pid_of(at, two)) == ("2.0.0", pid)
-        await at.orchestrator.until(lambda: [each["status"] for each in told(at)["standby"]] == ["warm"])
+        await at.orchestrator.until(lambda: standing_by(at) == ["warm"])
         warm = await pid_of(at, one)
         back = await at.orchestrator.do("qa-1", one, 3)
         assert back["state"] == "succeeded"
@@ -253,7 +259,7 @@ async def test_a_module_without_a_socket(tmp_path: Path) -> None:
         result = await at.orchestrator.do("qa-1", dies, 3)
         assert result["error"]["code"] == "exited"
         assert "code 4" in result["error"]["message"] and "no queue" in result["outputTail"]
-        await at.orchestrator.until(lambda: told(at)["version"] == "2.0.0" and told(at)["standby"] == [])
+        await at.orchestrator.until(lambda: told(at)["version"] == "2.0.0" and standing_by(at) == [])
 
 
 @asynchronous
@@ -332,7 +338,7 @@ async def test_after_a_reboot_exactly_the_active_releases_run(tmp_path: Path) ->
         await at.orchestrator.do("qa-1", site, 1)
         await at.orchestrator.do("qa-1", one, 1)
         port = port_of(await at.orchestrator.do("qa-1", two, 2, keepWarm=600))
-        await at.orchestrator.until(lambda: [each["status"] for each in told(at)["standby"]] == ["warm"])
+        await at.orchestrator.until(lambda: standing_by(at) == ["warm"])
         modules = [await pid_of(at, one), await pid_of(at, two)]
         holder = holder_of(at)
         assert holder is not None
