@@ -24,7 +24,6 @@ STAGE_BUDGET = 3600.0
 OPERATION_BUDGET = 6 * 86_400.0
 """The same for a node operation: longer than five hooks of a day each, the most that a manifest may ask for. Its own
 time-out is of its manifest; this ends what even that could not."""
-_LOCK = "select 1 from deployments where id = %(deployment_id)s for no key update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def _claim(
         "cap": orchestrator.settings.concurrent_node_operations,
     }
     with orchestrator.database.raw() as connection, connection.pipeline():
-        connection.execute(_LOCK, values)
+        connection.execute(SQL["lock_for_claim"], values)
         claimed = connection.execute(SQL[query], values)
         connection.commit()
         return claimed.fetchone()

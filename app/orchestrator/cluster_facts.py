@@ -33,13 +33,25 @@ class Scope:
         return cls(module_id, module_name, environment_id, state.release, state.kind, state.policy, wanted)
 
 
-def node_facts(connection: Raw, scope: Scope, manifest: dict[str, Any] | None) -> tuple[NodeFact, ...]:
-    """Every node that the deployment concerns: those the module's placement matches, or those that `targets` names."""
-    placement = (manifest or {}).get("placement") or {}
-    rows: list[Any] = connection.execute(
-        SQL["nodes_of_environment"],
-        {"environment_id": scope.environment_id, "module_id": scope.module_id, "module_name": scope.module_name},
-    ).fetchall()
+def manifest_and_facts(connection: Raw, scope: Scope) -> tuple[dict[str, Any] | None, tuple[NodeFact, ...]]:
+    """The release's manifest, and every node that the deployment concerns: those the manifest's placement matches, or
+    those that `targets` names. One round trip."""
+    release = scope.release
+    with connection.pipeline():
+        known = connection.execute(
+            SQL["release_manifest"],
+            {"module_id": scope.module_id, "version": release.version, "digest": release.digest},
+        )
+        nodes = connection.execute(
+            SQL["nodes_of_environment"],
+            {"environment_id": scope.environment_id, "module_id": scope.module_id, "module_name": scope.module_name},
+        )
+        row: Any = known.fetchone()
+        manifest: dict[str, Any] | None = row[0] if row else None
+        return manifest, _facts(scope, (manifest or {}).get("placement") or {}, nodes.fetchall())
+
+
+def _facts(scope: Scope, placement: Mapping[str, str], rows: list[Any]) -> tuple[NodeFact, ...]:
     facts = []
     for row in rows:
         node_id, name, labels, drained, silent, digest, version, wanted_digest, wanted_version, decided = row
@@ -78,13 +90,6 @@ def read_targets(stored: Mapping[str, Any] | None) -> dict[str, Version | None] 
     return {
         node_id: Version(target["digest"], target["version"]) if target else None for node_id, target in stored.items()
     }
-
-
-def release_manifest(connection: Raw, module_id: UUID, release: Version) -> dict[str, Any] | None:
-    row: Any = connection.execute(
-        SQL["release_manifest"], {"module_id": module_id, "version": release.version, "digest": release.digest}
-    ).fetchone()
-    return row[0] if row else None
 
 
 def unmet_requirement(connection: Raw, environment_id: UUID, manifest: dict[str, Any] | None) -> str | None:

@@ -9,7 +9,7 @@ system's own repairs give way to everybody.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from app.domain.deployment import DeploymentKind, DeploymentStatus, WaitingKind
@@ -20,7 +20,7 @@ from app.infrastructure.db.deployment_store import SQL, Loaded
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import outcomes
 from app.orchestrator.claims import ClaimedStage
-from app.orchestrator.cluster_facts import Scope, node_facts, release_manifest, unmet_requirement
+from app.orchestrator.cluster_facts import Scope, manifest_and_facts, unmet_requirement
 from app.orchestrator.context import Orchestrator
 
 LOOK_AGAIN = timedelta(seconds=2)
@@ -46,11 +46,13 @@ def enter(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
 def _offer(connection: Raw, loaded: Loaded, claimed: ClaimedStage) -> Event:
     state = loaded.state
     key = {"module_id": loaded.module_id, "environment_id": loaded.environment_id}
-    lane: Any = connection.execute(SQL["lock_lane"], key).fetchone()
-    holder, _token, granted_place = lane
+    with connection.pipeline():
+        lane = connection.execute(SQL["lock_lane"], key)
+        standing = connection.execute(SQL["lane_line"], key)
+        holder, _token, granted_place = cast(Any, lane.fetchone())
+        line = [_Place(*row) for row in standing.fetchall()]
     if loaded.not_before and loaded.now < loaded.not_before:
         return DateAhead(claimed.stage_id, claimed.attempt, loaded.not_before)
-    line = [_Place(*row) for row in connection.execute(SQL["lane_line"], key).fetchall()]
     overtaken = _overtaken(loaded, line, granted_place)
     if overtaken:
         return overtaken
@@ -60,12 +62,11 @@ def _offer(connection: Raw, loaded: Loaded, claimed: ClaimedStage) -> Event:
         ahead = sum(each.place < loaded.place for each in line)
         again = loaded.now + min(LOOK_AGAIN + ahead * LATER_FOR_EACH_AHEAD, LATEST)
         return LaneBusy(claimed.stage_id, claimed.attempt, again, text, blocked_by)
-    manifest = release_manifest(connection, loaded.module_id, state.release)
     scope = Scope.of(state, loaded.module_id, loaded.module_name, loaded.environment_id, loaded.targets)
+    manifest, facts = manifest_and_facts(connection, scope)
     unmet = None
     if state.kind is DeploymentKind.DEPLOY:
         unmet = unmet_requirement(connection, loaded.environment_id, manifest)
-    facts = node_facts(connection, scope, manifest)
     if not _heard_out(connection, state.policy, facts):
         text = "waits until every node has had time to be heard from: agents are listened to only since a moment ago"
         return LaneBusy(claimed.stage_id, claimed.attempt, loaded.now + LOOK_AGAIN, text, None)

@@ -168,21 +168,20 @@ def _extras(event: Event | None, state: Deployment) -> Extras:
 
 def _grant_lane(connection: Raw, loaded: Loaded) -> None:
     """Take the lane, whose row the event's maker has locked, and a token above every one that a node has seen."""
-    row = connection.execute(SQL["next_token"]).fetchone()
-    assert row is not None
-    token, seen = int(str(row[0])), int(str(row[1]))
+    token, seen = _grant(connection, loaded)
     if token <= seen:
         log.error("an agent has seen a fencing token above ours: a restored backup or a lost failover", extra={
             "token": token, "seen": seen})  # fmt: skip
         connection.execute(SQL["jump_tokens"], {"seen": seen})
-        again = connection.execute(SQL["next_token"]).fetchone()
-        assert again is not None
-        token = int(str(again[0]))
-    granted = connection.execute(
+        _grant(connection, loaded)
+
+
+def _grant(connection: Raw, loaded: Loaded) -> tuple[int, int]:
+    """The token, and the highest that any node has seen."""
+    granted: Any = connection.execute(
         SQL["grant_lane"],
         {
             "deployment_id": loaded.state.id,
-            "token": token,
             # Rollbacks and repairs overtake without superseding anybody.
             "place": loaded.place if loaded.state.kind is DeploymentKind.DEPLOY else 0,
             "module_id": loaded.module_id,
@@ -191,3 +190,4 @@ def _grant_lane(connection: Raw, loaded: Loaded) -> None:
     ).fetchone()
     if granted is None:
         raise RuntimeError("the lane was not free although it was locked")
+    return granted[0], granted[1]

@@ -13,17 +13,16 @@ from app.domain.pipeline import plan
 from app.domain.turn import Turn
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import submitting
-from app.orchestrator.cluster_facts import Scope, node_facts, release_manifest, unmet_requirement
+from app.orchestrator.cluster_facts import Scope, manifest_and_facts, unmet_requirement
 from app.orchestrator.context import Orchestrator
 
 
 def describe(connection: Raw, orchestrator: Orchestrator, draft: submitting.Draft) -> dict[str, Any]:
     """The plan in wire form: stages, waves, nodes, gates and why each is there, and what would interrupt."""
-    manifest = release_manifest(connection, draft.module_id, draft.release)
     scope = Scope(
         draft.module_id, draft.module_name, draft.environment_id, draft.release, draft.kind, draft.policy, draft.targets
     )
-    facts = node_facts(connection, scope, manifest)
+    manifest, facts = manifest_and_facts(connection, scope)
     state = submitting.initial(orchestrator, draft)
     stage = replace(state.stage(StageKind.DEPLOY), status=StageStatus.RUNNING, attempt=1)
     row: Any = connection.execute("select hotswap_now()").fetchone()

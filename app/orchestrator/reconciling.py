@@ -33,7 +33,7 @@ from app.infrastructure.db.queries import load as load_queries
 from app.infrastructure.outbox import Wake
 from app.infrastructure.work_metrics import CLAIMS_LOST
 from app.orchestrator import outcomes
-from app.orchestrator.cluster_facts import Scope, node_facts, release_manifest
+from app.orchestrator.cluster_facts import Scope, manifest_and_facts
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.dispatching import QUEUES
 
@@ -177,8 +177,7 @@ class Reconciler:
 
 
 def _returned(node_id: UUID, connection: Raw, loaded: Loaded) -> Event | None:
-    state = loaded.state
-    manifest = release_manifest(connection, loaded.module_id, state.release)
-    scope = Scope.of(state, loaded.module_id, loaded.module_name, loaded.environment_id, loaded.targets)
-    fact = next((each for each in node_facts(connection, scope, manifest) if each.node_id == node_id), None)
+    scope = Scope.of(loaded.state, loaded.module_id, loaded.module_name, loaded.environment_id, loaded.targets)
+    _manifest, facts = manifest_and_facts(connection, scope)
+    fact = next((each for each in facts if each.node_id == node_id), None)
     return NodeReturned(fact) if fact is not None and fact.available else None

@@ -16,22 +16,12 @@ from app.domain.deployment import Deployment, DeploymentKind, DeploymentStatus, 
 from app.domain.events import Dispatch, Emit
 from app.domain.pipeline import Decision, plan, start
 from app.domain.policy import Policy, StrategyKind
-from app.infrastructure.db.deployment_store import SQL, insert_stages
+from app.infrastructure.db import deployment_store
+from app.infrastructure.db.deployment_store import SQL
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.outbox import Wake
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.dispatching import outbox_row, wake_for
-
-_INSERT = """
-insert into deployments
-       (id, tenant_id, kind, status, module_id, module_name, release_id, version, digest, environment_id,
-        environment_name, strategy, policy, force, requested_by, requester_email, description, details, trace_id,
-        not_before, place, retry_of, rollback_of, targets, event_seq, ended_at, submitted_at)
-values (%(id)s, %(tenant_id)s, %(kind)s, %(status)s, %(module_id)s, %(module_name)s, %(release_id)s, %(version)s,
-        %(digest)s, %(environment_id)s, %(environment_name)s, %(strategy)s, %(policy)s, %(force)s, %(requested_by)s,
-        %(requester_email)s, %(description)s, %(details)s, %(trace_id)s, %(not_before)s, %(place)s, %(retry_of)s,
-        %(rollback_of)s, %(targets)s, %(event_seq)s, null, %(now)s)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +65,27 @@ class Inserted:
 
 def insert(connection: Raw, orchestrator: Orchestrator, draft: Draft) -> Inserted:
     """Insert the deployment with its place in the lane's line. The caller commits, then publishes the wakes."""
-    row: Any = connection.execute(SQL["now"]).fetchone()
-    now: datetime = row[0]
+    with connection.pipeline():
+        clock = connection.execute(SQL["now"])
+        line = connection.execute(
+            SQL["take_place"],
+            {"module_id": draft.module_id, "environment_id": draft.environment_id, "tenant_id": draft.tenant_id},
+        )
+        now, place = _only(clock), _only(line)
     decision = start(initial(orchestrator, draft), now, orchestrator.new_id)
-    place_row: Any = connection.execute(
-        SQL["take_place"],
-        {"module_id": draft.module_id, "environment_id": draft.environment_id, "tenant_id": draft.tenant_id},
-    ).fetchone()
     events = [command for command in decision.commands if isinstance(command, Emit)]
     wakes = tuple(
         wake_for(decision.state, command.work_id, draft.trace_id)
         for command in decision.commands
         if isinstance(command, Dispatch)
     )
-    with connection.pipeline(), connection.cursor() as cursor:
-        cursor.execute(_INSERT, _values(draft, decision, place_row[0], len(events), now))
-        insert_stages(cursor, draft.tenant_id, decision.state)
-        key = {"deployment_id": decision.state.id, "tenant_id": draft.tenant_id, "now": now}
-        told = json.dumps([{"kind": event.kind, "body": dict(event.body)} for event in events])
-        cursor.execute(SQL["insert_events"], key | {"after": 0, "events": told})
-        rows = json.dumps([outbox_row(wake, None) for wake in wakes])
-        cursor.execute(SQL["owe_wakes"], key | {"wakes": rows, "backoff": orchestrator.settings.outbox_backoff})
+    values = _values(draft, decision, place, now) | {"backoff": orchestrator.settings.outbox_backoff}
+    deployment_store.insert(connection, decision.state, values, events, [outbox_row(wake, None) for wake in wakes])
     return Inserted(decision.state, now, wakes)
+
+
+def _only(cursor: Any) -> Any:
+    return cursor.fetchone()[0]
 
 
 def initial(orchestrator: Orchestrator, draft: Draft) -> Deployment:
@@ -124,7 +113,7 @@ def initial(orchestrator: Orchestrator, draft: Draft) -> Deployment:
     )
 
 
-def _values(draft: Draft, decision: Decision, place: int, events: int, now: datetime) -> dict[str, Any]:
+def _values(draft: Draft, decision: Decision, place: int, now: datetime) -> dict[str, Any]:
     targets = None
     if draft.targets is not None:
         targets = json.dumps(
@@ -158,6 +147,5 @@ def _values(draft: Draft, decision: Decision, place: int, events: int, now: date
         "retry_of": draft.retry_of,
         "rollback_of": draft.rollback_of,
         "targets": targets,
-        "event_seq": events,
         "now": now,
     }

@@ -15,7 +15,7 @@ from app.domain.policy import StrategyKind, parse_policy
 from app.infrastructure.db.deployment_store import Loaded
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import outcomes, submitting
-from app.orchestrator.cluster_facts import read_targets, release_manifest
+from app.orchestrator.cluster_facts import read_targets
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.deployments import Accepted, Submission, draft_of, estimate, owned
 from app.orchestrator.submitting import Draft
@@ -148,17 +148,17 @@ def _going_back(
     else:
         release = Version("", "none") if targets else Version(row[7], row[6])
     release_row: Any = connection.execute(
-        "select id from releases where module_id = %s and version = %s", (row[3], release.version)
+        "select id from releases where module_id = %s and version = %s and digest = %s",
+        (row[3], release.version, release.digest),
     ).fetchone()
     environment: Any = connection.execute("select policy from environments where id = %s", (row[8],)).fetchone()
     policy = parse_policy({**environment[0], **GOING_BACK_POLICY})
-    manifest = release_manifest(connection, row[3], release)
     return Draft(
         kind=DeploymentKind.ROLLBACK,
         tenant_id=requester.tenant_id,
         module_id=row[3],
         module_name=row[4],
-        release_id=release_row[0] if release_row and manifest is not None else None,
+        release_id=release_row[0] if release_row else None,
         release=release,
         environment_id=row[8],
         environment_name=row[9],

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from psycopg import Cursor
 from psycopg.errors import LockNotAvailable
 
 from app.domain.deployment import (
@@ -78,11 +77,10 @@ def load(connection: Raw, deployment_id: UUID, *, wait: bool = True) -> Loaded |
             locked = connection.execute(lock, key)
             stages = connection.execute(SQL["read_stages"], key)
             operations = connection.execute(SQL["read_operations"], key)
-            clock = connection.execute(SQL["now"])
             row = locked.fetchone()
             if row is None:
                 return None
-            return _loaded(row, stages.fetchall(), operations.fetchall(), clock.fetchone())
+            return _loaded(row, stages.fetchall(), operations.fetchall())
     except LockNotAvailable:
         connection.rollback()
         if wait:
@@ -90,7 +88,7 @@ def load(connection: Raw, deployment_id: UUID, *, wait: bool = True) -> Loaded |
         raise Busy from None
 
 
-def _loaded(row: Any, stages: list[Any], operations: list[Any], clock: Any) -> Loaded:
+def _loaded(row: Any, stages: list[Any], operations: list[Any]) -> Loaded:
     (
         deployment_id, tenant_id, kind, status, digest, version, environment, policy, strategy, force,
         course, ending, reason, paused, paused_until, granted, event_seq, module_id, environment_id,
@@ -116,7 +114,7 @@ def _loaded(row: Any, stages: list[Any], operations: list[Any], clock: Any) -> L
     )
     return Loaded(
         state,
-        clock[0],
+        stages[0][-1],
         tenant_id,
         event_seq,
         module_id,
@@ -130,7 +128,7 @@ def _loaded(row: Any, stages: list[Any], operations: list[Any], clock: Any) -> L
 
 
 def _stage(row: Any) -> Stage:
-    stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses = row
+    stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, _now = row
     return Stage(
         stage_id, StageKind(kind), StageStatus(status), attempt, claimable, due_at,
         WaitingKind(waiting) if waiting else None, message, output_tail, losses,
@@ -188,125 +186,128 @@ def save(
     """
     before, now = loaded.state, loaded.now
     told = [{"kind": event.kind, "body": dict(event.body)} for event in events]
-    execute = connection.execute
+    _save_operations(connection, loaded, after)
+    if not told and after is before:
+        return
     known = {stage.id: stage for stage in before.stages}
-    for stage in after.stages:
-        if stage is not known[stage.id]:
-            execute(SQL["save_stage"], _stage_values(stage, now, extras))
-    seen = {operation.id: operation for operation in before.operations}
+    stages = [_stage_values(stage, extras) for stage in after.stages if stage is not known[stage.id]]
+    connection.execute(
+        SQL["save"],
+        {
+            "id": after.id,
+            "tenant_id": loaded.tenant_id,
+            "stages": json.dumps(stages),
+            "events": json.dumps(told),
+            "event_seq": loaded.event_seq,
+            "wakes": json.dumps(wakes),
+            "backoff": backoff,
+            "status": after.status.value,
+            "course": after.course.value,
+            "ending": after.ending.value if after.ending else None,
+            "reason": after.reason,
+            "paused": after.paused,
+            "paused_until": after.paused_until,
+            "granted": after.granted,
+            "ended": after.terminal,
+            "superseded_by": extras.superseded_by,
+            "now": now,
+        },
+    )
+
+
+def _save_operations(connection: Raw, loaded: Loaded, after: Deployment) -> None:
+    seen = {operation.id: operation for operation in loaded.state.operations}
+    fresh, changed = [], []
     for position, operation in enumerate(after.operations):
         old = seen.get(operation.id)
         if old is None:
-            values = _operation_values(operation, now)
-            execute(
-                SQL["insert_operation"],
-                values | {"tenant_id": loaded.tenant_id, "deployment_id": after.id, "position": position},
-            )
+            fresh.append(_operation_change(operation) | _operation_plan(operation, position))
         elif operation is not old:
-            execute(SQL["save_operation"], _operation_values(operation, now))
-    if told:
-        execute(
-            SQL["insert_events"],
-            {
-                "deployment_id": after.id,
-                "tenant_id": loaded.tenant_id,
-                "after": loaded.event_seq,
-                "events": json.dumps(told),
-                "now": now,
-            },
-        )
-    if wakes:
-        execute(
-            SQL["owe_wakes"],
-            {
-                "tenant_id": loaded.tenant_id,
-                "deployment_id": after.id,
-                "wakes": json.dumps(wakes),
-                "now": now,
-                "backoff": backoff,
-            },
-        )
-    if after.terminal:
-        execute(SQL["forget_wakes"], {"deployment_id": after.id})
-    if told or after is not before:
-        execute(
-            SQL["save_deployment"],
-            {
-                "id": after.id,
-                "status": after.status.value,
-                "course": after.course.value,
-                "ending": after.ending.value if after.ending else None,
-                "reason": after.reason,
-                "paused": after.paused,
-                "paused_until": after.paused_until,
-                "granted": after.granted,
-                "events": len(told),
-                "ended": after.terminal,
-                "superseded_by": extras.superseded_by,
-                "now": now,
-            },
-        )
+            changed.append(_operation_change(operation))
+    key = {"tenant_id": loaded.tenant_id, "deployment_id": after.id, "now": loaded.now}
+    if fresh:
+        connection.execute(SQL["insert_operations"], key | {"operations": json.dumps(fresh)})
+    if changed:
+        connection.execute(SQL["save_operations"], key | {"operations": json.dumps(changed)})
 
 
-def _stage_values(stage: Stage, now: datetime, extras: Extras) -> Mapping[str, Any]:
+def _stage_values(stage: Stage, extras: Extras) -> dict[str, Any]:
     return {
-        "id": stage.id,
+        "id": str(stage.id),
         "status": stage.status.value,
         "claimable": stage.claimable,
-        "due_at": stage.due_at,
+        "due_at": _text(stage.due_at),
         "message": stage.message,
         "output_tail": stage.output_tail,
         "losses": stage.losses,
         "waiting": stage.waiting.value if stage.waiting else None,
-        "blocked_by": extras.blocked_by if stage.waiting is WaitingKind.LANE else None,
+        "blocked_by": _text(extras.blocked_by) if stage.waiting is WaitingKind.LANE else None,
         "ended": stage.status.ended,
-        "now": now,
     }
 
 
-def _operation_values(operation: NodeOperation, now: datetime) -> dict[str, Any]:
+def _operation_change(operation: NodeOperation) -> dict[str, Any]:
+    """What an outcome can change of one."""
     return {
-        "id": operation.id,
-        "node_id": operation.node_id,
-        "node_name": operation.node_name,
-        "wave": operation.wave,
-        "direction": operation.direction.value,
+        "id": str(operation.id),
         "status": operation.status.value,
-        "before_digest": operation.before.digest if operation.before else None,
-        "before_version": operation.before.version if operation.before else None,
-        "target_digest": operation.target.digest if operation.target else None,
-        "target_version": operation.target.version if operation.target else None,
         "claimable": operation.claimable,
-        "due_at": operation.due_at,
-        "follows": operation.follows,
-        "tries": operation.tries,
+        "due_at": _text(operation.due_at),
         "changed": operation.changed,
         "active_digest": operation.active,
         "error": operation.error,
         "output_tail": operation.output_tail,
         "losses": operation.losses,
         "ended": not operation.status.open,
-        "now": now,
     }
 
 
-def insert_stages(cursor: Cursor[Any], tenant_id: UUID, deployment: Deployment) -> None:
-    """The six stages of a new deployment, after its first decision."""
-    cursor.executemany(
-        "insert into stages (id, tenant_id, deployment_id, position, kind, status, claimable, message, ended_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, case when %s then hotswap_now() end)",
-        [
-            (
-                stage.id,
-                tenant_id,
-                deployment.id,
-                position,
-                stage.kind.value,
-                stage.status.value,
-                stage.claimable,
-                stage.message,
-                stage.status.ended,
-            )
-            for position, stage in enumerate(deployment.stages)
-        ],
+def _operation_plan(operation: NodeOperation, position: int) -> dict[str, Any]:
+    """What never changes of one."""
+    return {
+        "position": position,
+        "node_id": str(operation.node_id),
+        "node_name": operation.node_name,
+        "wave": operation.wave,
+        "direction": operation.direction.value,
+        "before_digest": operation.before.digest if operation.before else None,
+        "before_version": operation.before.version if operation.before else None,
+        "target_digest": operation.target.digest if operation.target else None,
+        "target_version": operation.target.version if operation.target else None,
+        "follows": _text(operation.follows),
+        "tries": operation.tries,
+    }
+
+
+def _text(value: UUID | datetime | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def insert(
+    connection: Raw,
+    deployment: Deployment,
+    values: Mapping[str, Any],
+    events: Iterable[Emit],
+    wakes: list[dict[str, Any]],
+) -> None:
+    """A new deployment after its first decision, with its stages, events and outbox rows. The caller commits.
+
+    `values` are the columns of the query `insert` that the domain's state does not have.
+    """
+    stages = [
+        {
+            "id": str(stage.id),
+            "position": position,
+            "kind": stage.kind.value,
+            "status": stage.status.value,
+            "claimable": stage.claimable,
+            "message": stage.message,
+            "ended": stage.status.ended,
+        }
+        for position, stage in enumerate(deployment.stages)
+    ]
+    told = [{"kind": event.kind, "body": dict(event.body)} for event in events]
+    connection.execute(
+        SQL["insert"],
+        {**values, "stages": json.dumps(stages), "events": json.dumps(told), "wakes": json.dumps(wakes)},
     )

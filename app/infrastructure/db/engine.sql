@@ -1,6 +1,34 @@
 -- The engine's SQL, named, in one place. `deployment_store.py` is its only caller.
 -- Order of locks, everywhere: the deployment's row, then its lane's row, then rows of stages and operations.
 
+-- name: insert
+-- A new deployment, whose place in the lane's line is taken already.
+with deployment as (
+    insert into deployments
+           (id, tenant_id, kind, status, module_id, module_name, release_id, version, digest, environment_id,
+            environment_name, strategy, policy, force, requested_by, requester_email, description, details, trace_id,
+            not_before, place, retry_of, rollback_of, targets, event_seq, submitted_at)
+    values (%(id)s, %(tenant_id)s, %(kind)s, %(status)s, %(module_id)s, %(module_name)s, %(release_id)s, %(version)s,
+            %(digest)s, %(environment_id)s, %(environment_name)s, %(strategy)s, %(policy)s, %(force)s, %(requested_by)s,
+            %(requester_email)s, %(description)s, %(details)s, %(trace_id)s, %(not_before)s, %(place)s, %(retry_of)s,
+            %(rollback_of)s, %(targets)s, jsonb_array_length(%(events)s::jsonb), %(now)s)
+), stage as (
+    insert into stages (id, tenant_id, deployment_id, position, kind, status, claimable, message, ended_at)
+    select s.id, %(tenant_id)s, %(id)s, s.position, s.kind, s.status, s.claimable, s.message,
+           case when s.ended then hotswap_now() end
+      from jsonb_to_recordset(%(stages)s::jsonb)
+           as s (id uuid, position integer, kind text, status text, claimable boolean, message text, ended boolean)
+), event as (
+    insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)
+    select %(id)s, n, %(tenant_id)s, e->>'kind', e->'body', %(now)s
+      from jsonb_array_elements(%(events)s::jsonb) with ordinality as told(e, n)
+)
+insert into outbox (work_id, tenant_id, deployment_id, task, queue, root_id, parent_id, trace_id, publish_at)
+select w."workId", %(tenant_id)s, %(id)s, w.task, w.queue, w."rootId", w."parentId", w."traceId",
+       %(now)s + %(backoff)s * interval '1 second'
+  from jsonb_to_recordset(%(wakes)s::jsonb)
+       as w ("workId" uuid, task text, queue text, "rootId" uuid, "parentId" uuid, "traceId" text)
+
 -- name: lock_deployment
 -- The first statement of every transaction that decides; alone, so that what is read after it is current.
 select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_name, d.policy::text, d.strategy, d.force,
@@ -8,8 +36,14 @@ select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_n
        d.module_name, d.place, d.not_before, d.targets, d.trace_id
   from deployments d where d.id = %(deployment_id)s for no key update
 
+-- name: lock_for_claim
+-- A claim that a crash of PostgreSQL loses is made again: nobody waits for the disk to keep it. The outcome that follows
+-- is on disk with everything before it.
+select set_config('synchronous_commit', 'off', true) from deployments where id = %(deployment_id)s for no key update
+
 -- name: read_stages
-select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses
+-- With the time, read after the lock was granted.
+select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, hotswap_now()
   from stages where deployment_id = %(deployment_id)s order by position
 
 -- name: read_operations
@@ -20,62 +54,74 @@ select id, node_id, node_name, wave, direction, status, before_digest, before_ve
 -- name: now
 select hotswap_now()
 
--- name: save_deployment
+-- name: save
+-- What an outcome changed of a deployment and its stages, with its events and its wake-ups: one statement, because a
+-- stage's hot path pays for each. What has ended needs no wake-up any more.
+with stage as (
+    update stages
+       set status = s.status, claimable = s.claimable, due_at = s.due_at, message = s.message,
+           output_tail = s.output_tail, losses = s.losses, executor_id = null, deadline_at = null,
+           blocked_by = s.blocked_by,
+           waiting_since = case when s.waiting is null then null
+                                when stages.waiting is not distinct from s.waiting then stages.waiting_since
+                                else %(now)s end,
+           waiting = s.waiting,
+           started_at = case when s.status = 'Skipped' and stages.started_at is null then null
+                             when s.status in ('Pending', 'Waiting') then stages.started_at
+                             else coalesce(stages.started_at, %(now)s) end,
+           ended_at = case when s.ended then %(now)s::timestamptz end
+      from jsonb_to_recordset(%(stages)s::jsonb)
+           as s (id uuid, status text, claimable boolean, due_at timestamptz, waiting text, message text,
+                 output_tail text, losses integer, blocked_by uuid, ended boolean)
+     where stages.id = s.id and stages.deployment_id = %(id)s
+), event as (
+    insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)
+    select %(id)s, %(event_seq)s + n, %(tenant_id)s, e->>'kind', e->'body', %(now)s
+      from jsonb_array_elements(%(events)s::jsonb) with ordinality as told(e, n)
+), wake as (
+    insert into outbox (work_id, tenant_id, deployment_id, task, queue, root_id, parent_id, trace_id, publish_at)
+    select w."workId", %(tenant_id)s, %(id)s, w.task, w.queue, w."rootId", w."parentId", w."traceId",
+           coalesce(w."dueAt", %(now)s + %(backoff)s * interval '1 second')
+      from jsonb_to_recordset(%(wakes)s::jsonb)
+           as w ("workId" uuid, task text, queue text, "rootId" uuid, "parentId" uuid, "traceId" text, "dueAt" timestamptz)
+        on conflict (work_id) do update
+       set task = excluded.task, queue = excluded.queue, publish_at = excluded.publish_at, published = 0
+), forgotten as (
+    delete from outbox where deployment_id = %(id)s and %(ended)s
+)
 update deployments
    set status = %(status)s, course = %(course)s, ending = %(ending)s, reason = %(reason)s, paused = %(paused)s,
-       paused_until = %(paused_until)s, granted = %(granted)s, event_seq = event_seq + %(events)s,
+       paused_until = %(paused_until)s, granted = %(granted)s,
+       event_seq = %(event_seq)s + jsonb_array_length(%(events)s::jsonb),
        superseded_by = coalesce(%(superseded_by)s, superseded_by),
        started_at = case when %(status)s in ('Queued', 'Scheduled') then started_at else coalesce(started_at, %(now)s) end,
        ended_at = case when %(ended)s then coalesce(ended_at, %(now)s) end
  where id = %(id)s
 
--- name: save_stage
-update stages
-   set status = %(status)s, claimable = %(claimable)s, due_at = %(due_at)s, message = %(message)s,
-       output_tail = %(output_tail)s, losses = %(losses)s, executor_id = null, deadline_at = null,
-       blocked_by = %(blocked_by)s,
-       waiting_since = case when %(waiting)s::text is null then null
-                            when waiting is not distinct from %(waiting)s then waiting_since else %(now)s end,
-       waiting = %(waiting)s,
-       started_at = case when %(status)s in ('Skipped') and started_at is null then null
-                         when %(status)s in ('Pending', 'Waiting') then started_at else coalesce(started_at, %(now)s) end,
-       ended_at = case when %(ended)s then %(now)s end
- where id = %(id)s
-
--- name: insert_operation
+-- name: insert_operations
 insert into node_operations
        (id, tenant_id, deployment_id, position, node_id, node_name, wave, direction, status, before_digest,
         before_version, target_digest, target_version, attempt, claimable, due_at, follows, tries, changed,
         active_digest, error, output_tail, losses, ended_at)
-values (%(id)s, %(tenant_id)s, %(deployment_id)s, %(position)s, %(node_id)s, %(node_name)s, %(wave)s, %(direction)s,
-        %(status)s, %(before_digest)s, %(before_version)s, %(target_digest)s, %(target_version)s, 0, %(claimable)s,
-        %(due_at)s, %(follows)s, %(tries)s, %(changed)s, %(active_digest)s, %(error)s, %(output_tail)s, %(losses)s,
-        case when %(ended)s then %(now)s end)
+select o.id, %(tenant_id)s, %(deployment_id)s, o.position, o.node_id, o.node_name, o.wave, o.direction, o.status,
+       o.before_digest, o.before_version, o.target_digest, o.target_version, 0, o.claimable, o.due_at, o.follows,
+       o.tries, o.changed, o.active_digest, o.error, o.output_tail, o.losses, case when o.ended then %(now)s::timestamptz end
+  from jsonb_to_recordset(%(operations)s::jsonb)
+       as o (id uuid, position integer, node_id uuid, node_name text, wave integer, direction text, status text,
+             before_digest text, before_version text, target_digest text, target_version text, claimable boolean,
+             due_at timestamptz, follows uuid, tries integer, changed boolean, active_digest text, error text,
+             output_tail text, losses integer, ended boolean)
 
--- name: save_operation
+-- name: save_operations
 update node_operations
-   set status = %(status)s, claimable = %(claimable)s, due_at = %(due_at)s, changed = %(changed)s,
-       active_digest = %(active_digest)s, error = %(error)s, output_tail = %(output_tail)s, losses = %(losses)s,
-       executor_id = null, deadline_at = null, ended_at = case when %(ended)s then %(now)s end,
-       resolving_since = case when %(status)s = 'Resolving' then coalesce(resolving_since, %(now)s) end
- where id = %(id)s
-
--- name: insert_events
-insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)
-select %(deployment_id)s, %(after)s + n, %(tenant_id)s, e->>'kind', e->'body', %(now)s
-  from jsonb_array_elements(%(events)s::jsonb) with ordinality as told(e, n)
-
--- name: owe_wakes
-insert into outbox (work_id, tenant_id, deployment_id, task, queue, root_id, parent_id, trace_id, publish_at)
-select (w->>'workId')::uuid, %(tenant_id)s, %(deployment_id)s, w->>'task', w->>'queue', (w->>'rootId')::uuid,
-       (w->>'parentId')::uuid, w->>'traceId', coalesce((w->>'dueAt')::timestamptz, %(now)s + %(backoff)s * interval '1 second')
-  from jsonb_array_elements(%(wakes)s::jsonb) as w
-    on conflict (work_id) do update
-   set task = excluded.task, queue = excluded.queue, publish_at = excluded.publish_at, published = 0
-
--- name: forget_wakes
--- What has ended needs no wake-up any more.
-delete from outbox where deployment_id = %(deployment_id)s
+   set status = o.status, claimable = o.claimable, due_at = o.due_at, changed = o.changed,
+       active_digest = o.active_digest, error = o.error, output_tail = o.output_tail, losses = o.losses,
+       executor_id = null, deadline_at = null, ended_at = case when o.ended then %(now)s::timestamptz end,
+       resolving_since = case when o.status = 'Resolving' then coalesce(node_operations.resolving_since, %(now)s) end
+  from jsonb_to_recordset(%(operations)s::jsonb)
+       as o (id uuid, status text, claimable boolean, due_at timestamptz, changed boolean, active_digest text, error text,
+             output_tail text, losses integer, ended boolean)
+ where node_operations.id = o.id and node_operations.deployment_id = %(deployment_id)s
 
 -- name: claim_stage
 -- After lock_deployment in the same transaction. One statement, so that a claim is one round trip.
@@ -169,23 +215,22 @@ select d.id, d.kind, d.place, d.status, d.version, s.status, s.waiting
    and d.status not in ('Succeeded', 'Failed', 'RolledBack', 'Rejected', 'Expired', 'Cancelled', 'Superseded')
  order by d.place
 
--- name: next_token
-select nextval('fencing_tokens'), (select coalesce(max(highest_token), 0) from nodes)
-
 -- name: jump_tokens
 -- Under a lock of this transaction, and then a new token is taken: two that jump at once get two.
 with alone as (select pg_advisory_xact_lock(20260101))
 select setval('fencing_tokens', greatest(%(seen)s, (select last_value from fencing_tokens))) from alone
 
 -- name: grant_lane
+-- The lane's row is locked already, and the token is taken after that. Returned with the highest that any node has seen.
 with lane as (
-    update lanes set holder = %(deployment_id)s, fencing_token = %(token)s, granted_at = hotswap_now(),
+    update lanes set holder = %(deployment_id)s, fencing_token = nextval('fencing_tokens'), granted_at = hotswap_now(),
            granted_place = greatest(granted_place, %(place)s)
-     where module_id = %(module_id)s and environment_id = %(environment_id)s and holder is null
+     where module_id = %(module_id)s and environment_id = %(environment_id)s
+       and (holder is null or holder = %(deployment_id)s)
  returning fencing_token
 )
 update deployments set fencing_token = lane.fencing_token from lane where id = %(deployment_id)s
-returning deployments.fencing_token
+returning deployments.fencing_token, (select coalesce(max(highest_token), 0) from nodes)
 
 -- name: release_lane
 update lanes set holder = null, granted_at = null
