@@ -6,6 +6,8 @@ operation that goes back: callers say so with `insist`.
 
 from __future__ import annotations
 
+import codecs
+import json
 import ssl
 import threading
 from collections.abc import Iterator
@@ -14,13 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import httpx
+import urllib3
+from urllib3.exceptions import HTTPError
 
 from app.infrastructure.node_breaker import NodeBreaker
 from app.infrastructure.trace_context import bound_headers
 from config.settings import Settings
 
 FOLLOWED_AGAIN_WITHIN = 15.0
+_MOST_CONNECTIONS = 256
+"""Nodes to which a connection is kept; each more closes the one used longest ago."""
 
 
 class NodeUnreachable(Exception):
@@ -67,19 +72,15 @@ class Nodes:
     def __init__(self, settings: Settings) -> None:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(settings.tls_ca))
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._timeout = settings.agent_timeout
         self._connect = settings.agent_connect_timeout
-        self._http = httpx.Client(
-            verify=context,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=20),
-        )
+        self._http = urllib3.PoolManager(_MOST_CONNECTIONS, maxsize=4, ssl_context=context, retries=False)
         self._breakers: dict[UUID, NodeBreaker] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        self._http.close()
+        self._http.clear()
 
     # --- calls
 
@@ -117,21 +118,26 @@ class Nodes:
 
     def module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> str:
         """The newest `size` bytes of what the module wrote. Raises NodeUnreachable, NodeRefused."""
-        return self._call("GET", node, f"/v1/modules/{tenant}/{module}/log?bytes={size}").text
+        response = self._call("GET", node, f"/v1/modules/{tenant}/{module}/log?bytes={size}")
+        return response.data.decode("utf-8", "replace")
 
     @contextmanager
     def follow_module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> Iterator[Iterator[str]]:
         """The same, and then what is added, until the caller leaves. Raises NodeUnreachable, NodeRefused."""
         path = f"/v1/modules/{tenant}/{module}/log?bytes={size}&follow=1"
         # The agent says that it is still there (a null byte) every few seconds in which a module writes nothing.
-        timeout = httpx.Timeout(self._timeout, connect=self._connect, read=FOLLOWED_AGAIN_WITHIN)
+        timeout = urllib3.Timeout(connect=self._connect, read=FOLLOWED_AGAIN_WITHIN)
         try:
-            with self._http.stream("GET", _url(node, path), timeout=timeout, extensions=_identity(node)) as response:
-                if response.status_code >= 400:
-                    response.read()
+            response = self._pool(node).urlopen(
+                "GET", path, timeout=timeout, preload_content=False, decode_content=False
+            )
+            try:
+                if response.status >= 400:
                     _refuse(response)
-                yield (piece.replace("\0", "") for piece in response.iter_text())
-        except httpx.HTTPError as error:
+                yield _pieces(response)
+            finally:
+                response.close()
+        except HTTPError as error:
             raise NodeUnreachable(_reason(error)) from error
 
     # --- how
@@ -145,18 +151,17 @@ class Nodes:
         json: dict[str, Any] | None = None,
         timeout: float | None = None,
         insist: bool = False,
-    ) -> httpx.Response:
-        def send() -> httpx.Response:
+    ) -> urllib3.BaseHTTPResponse:
+        def send() -> urllib3.BaseHTTPResponse:
             try:
-                return self._http.request(
+                return self._pool(node).urlopen(
                     method,
-                    _url(node, path),
-                    json=json,
-                    headers=bound_headers(),
-                    timeout=httpx.Timeout(timeout or self._timeout, connect=self._connect),
-                    extensions=_identity(node),
+                    path,
+                    body=None if json is None else _encoded(json),
+                    headers={"Content-Type": "application/json", **bound_headers()},
+                    timeout=urllib3.Timeout(connect=self._connect, read=timeout or self._timeout),
                 )
-            except (httpx.HTTPError, ssl.SSLError) as error:
+            except (HTTPError, OSError) as error:
                 raise NodeUnreachable(_reason(error)) from error
 
         breaker = self._breaker(node.node_id)
@@ -171,47 +176,57 @@ class Nodes:
         _refuse(response)
         return response
 
+    def _pool(self, node: NodeAddress) -> urllib3.HTTPConnectionPool:
+        """The connections to a node's agent, whose certificate must name the node, wherever it listens."""
+        host, _, port = node.address.rpartition(":")
+        name = f"{node.node_id}.nodes.hotswap.internal"
+        return self._http.connection_from_host(
+            host.strip("[]"), int(port), "https", pool_kwargs={"server_hostname": name}
+        )
+
     def _breaker(self, node_id: UUID) -> NodeBreaker:
         with self._lock:
             return self._breakers.setdefault(node_id, NodeBreaker(node_id))
 
 
-def _url(node: NodeAddress, path: str) -> str:
-    return f"https://{node.address}{path}"
+def _encoded(body: dict[str, Any]) -> bytes:
+    return json.dumps(body).encode()
 
 
-def _identity(node: NodeAddress) -> dict[str, Any]:
-    return {"sni_hostname": f"{node.node_id}.nodes.hotswap.internal"}
+def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    while piece := response.read1():
+        yield decoder.decode(piece.replace(b"\0", b""))
 
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _refuse(response: httpx.Response) -> None:
-    if response.status_code < 400:
+def _refuse(response: urllib3.BaseHTTPResponse) -> None:
+    if response.status < 400:
         return
     try:
         error = response.json()["error"]
         code, message = str(error["code"]), str(error["message"])
     except (ValueError, KeyError, TypeError) as malformed:
-        raise NodeUnreachable(f"answered {response.status_code} without a reason") from malformed
-    raise NodeRefused(response.status_code, code, message, error)
+        raise NodeUnreachable(f"answered {response.status} without a reason") from malformed
+    raise NodeRefused(response.status, code, message, error)
 
 
-def _object(response: httpx.Response) -> dict[str, Any]:
+def _object(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
     body = response.json()
     if not isinstance(body, dict):
         raise NodeUnreachable("answered something that is no JSON object")
     return body
 
 
-def _answer(response: httpx.Response) -> OperationAnswer:
+def _answer(response: urllib3.BaseHTTPResponse) -> OperationAnswer:
     try:
         body = _object(response)
         error = body.get("error") or {}
         return OperationAnswer(
-            final=response.status_code == 200,
+            final=response.status == 200,
             state=str(body["state"]),
             step=str(body.get("step") or ""),
             active=body.get("activeDigest"),
