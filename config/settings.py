@@ -150,13 +150,10 @@ class Settings(BaseModel):
 
     # Claims and presence.
     lease: Seconds = 30
-    lease_renewal: Seconds = 5
     lease_stall: Seconds = 2
     reconciler_interval: Seconds = 1
-    outbox_interval: Seconds = 1
     outbox_backoff: Seconds = 15
     outbox_batch: Count = 200
-    maximum_attempts: Count = 5
 
     # Nodes.
     heartbeat_interval: Seconds = 2
@@ -176,8 +173,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        if self.lease_renewal * 2 > self.lease:
-            raise ValueError("HOTSWAP_LEASE must be at least twice HOTSWAP_LEASE_RENEWAL")
+        if self.lease < self.lease_stall:
+            raise ValueError("HOTSWAP_LEASE must not be shorter than HOTSWAP_LEASE_STALL")
         if self.port == self.agent_port and self.host == self.agent_host:
             raise ValueError("HOTSWAP_PORT and HOTSWAP_AGENT_PORT must differ")
         return self

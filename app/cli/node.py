@@ -102,9 +102,15 @@ def remove(
 
 
 def releases(node: dict[str, Any]) -> str:
-    """`payment-processor 1.1.0, site 2.0.0`."""
-    found = [(one_line(each.get("moduleName")), one_line(each.get("version"))) for each in node.get("releases") or ()]
-    return ", ".join(f"{module} {version}" for module, version in found)
+    """`payment-processor 1.1.0, site 2.0.0 (crashLoop)`."""
+    return ", ".join(_named(each) for each in node.get("releases") or ())
+
+
+def _named(release: dict[str, Any]) -> str:
+    """One that is as it should be needs no word for it."""
+    text = f"{one_line(release.get('moduleName'))} {one_line(release.get('version'))}"
+    status = release.get("status")
+    return text if status in (None, "running", "installed") else f"{text} ({one_line(status)})"
 
 
 def _path(node: dict[str, Any]) -> str:

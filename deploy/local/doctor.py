@@ -18,7 +18,7 @@ from pathlib import Path
 
 from deploy.local.errors import StackError
 from deploy.local.identity import unprivileged
-from deploy.local.ports import LOOPBACK, is_free
+from deploy.local.ports import LOOPBACK, why_unusable
 from deploy.local.postgres import program as postgres_program
 from deploy.local.valkey import program as valkey_program
 
@@ -136,10 +136,9 @@ def _identity(folder: Path) -> Finding:
 
 
 def _public_port(port: int) -> Finding:
-    if port == 0 or is_free(port):
-        return Finding("port", Verdict.GOOD, f"{port or 'a free one'} on {LOOPBACK}")
-    text = f"{port} on {LOOPBACK} is in use: stop what listens there, or choose another with --port"
-    return Finding("port", Verdict.BAD, text)
+    if port and (why := why_unusable(port)):
+        return Finding("port", Verdict.BAD, why)
+    return Finding("port", Verdict.GOOD, f"{port or 'a free one'} on {LOOPBACK}")
 
 
 def _kernel() -> Iterator[Finding]:

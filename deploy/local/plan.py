@@ -73,7 +73,6 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
         *([_postgres_service(data, postgres)] if postgres else []),
         *([_valkey_service(data, valkey, outer)] if valkey else []),
     ]
-    flower_password = kept_secret(data.path("secrets", "flower"))
     public = f"http://{LOOPBACK}:{port}"
     whole = Service("the stack", Phase.TOOLS, (), {}, data.root, ready=stack_is_ready(port))
     return Plan(
@@ -90,9 +89,14 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
         },
         credentials=users,
         given=frozenset(user for user in users if outer.get(f"HOTSWAP_{user.upper()}_PASSWORD")),
-        flower_password=flower_password,
+        flower_password=_flower_password(environment),
         generated=any(not outer.get(f"HOTSWAP_{user.upper()}_PASSWORD") for user in users),
     )
+
+
+def _flower_password(environment: Mapping[str, str]) -> str:
+    given = environment.get("HOTSWAP_FLOWER_PASSWORD")
+    return given or Path(environment["HOTSWAP_FLOWER_PASSWORD_FILE"]).read_text().strip()
 
 
 def _given(outer: Mapping[str, str], variables: tuple[str, ...]) -> bool:

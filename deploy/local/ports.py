@@ -1,5 +1,6 @@
 """Ports on the loopback interface, kept over restarts so that what was configured with one goes on working."""
 
+import errno
 import json
 import socket
 from contextlib import ExitStack
@@ -17,16 +18,33 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def is_free(port: int, address: str = LOOPBACK) -> bool:
+def is_free(port: int) -> bool:
     """Whether a server could listen there now (connections of an ended one that linger do not hinder it)."""
+    return _refusal(port) is None
+
+
+def why_unusable(port: int) -> str | None:
+    """One line that says why nobody can listen on the public port and what to do, None where a server could."""
+    match _refusal(port):
+        case None:
+            return None
+        case PermissionError():
+            return f"port {port} is not for ordinary users: choose one from 1024 on with --port"
+        case OSError(errno=errno.EADDRINUSE):
+            return f"port {port} on {LOOPBACK} is in use: stop what listens there, or choose another with --port"
+        case error:
+            return f"port {port} on {LOOPBACK} cannot be used ({error.strerror}): choose another with --port"
+
+
+def _refusal(port: int) -> OSError | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((address, port))
+            probe.bind((LOOPBACK, port))
             probe.listen(1)
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
 
 
 def kept_ports(file: Path, names: list[str]) -> dict[str, int]:

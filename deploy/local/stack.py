@@ -18,7 +18,7 @@ from deploy.local.ledger import Ledger
 from deploy.local.options import Options
 from deploy.local.orphans import end_orphans
 from deploy.local.plan import BROKER_VARIABLES, DATABASE_VARIABLES, Plan, make_plan, phase_of
-from deploy.local.ports import LOOPBACK, free_ports, is_free
+from deploy.local.ports import free_ports, why_unusable
 from deploy.local.secret_files import write_private
 from deploy.local.supervisor import StartError, Stopped, Supervisor
 
@@ -92,8 +92,8 @@ async def _run(supervisor: Supervisor, plan: Plan, data: DataFolder, console: Co
 def _public_port(port: int) -> int:
     if port == 0:
         return free_ports(1)[0]
-    if not is_free(port):
-        raise PortError(f"port {port} on {LOOPBACK} is in use: stop what listens there, or choose another with --port")
+    if why := why_unusable(port):
+        raise PortError(why)
     return port
 
 

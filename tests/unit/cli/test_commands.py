@@ -308,3 +308,13 @@ def test_without_a_signing_key_it_says_how_to_get_one(tmp_path: Path, capsys: py
     hotswap("init", str(tmp_path / "web"), home=tmp_path)
     assert hotswap("release", "publish", str(tmp_path / "web"), home=tmp_path) == ExitCode.USAGE
     assert "hotswap keys generate" in capsys.readouterr().err
+
+
+def test_a_cluster_tells_which_modules_are_not_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api = Api()
+    running = {"moduleName": "web", "version": "1.1.0", "status": "running"}
+    crashing = {"moduleName": "queue", "version": "2.0.0", "status": "crashLoop"}
+    node = {"hostname": "qa-1", "status": "degraded", "releases": [running, crashing]}
+    api.on("GET", "/clusters/QA", answer({"environment": "QA", "healthyNodes": 0, "totalNodes": 1, "nodes": [node]}))
+    assert hotswap("cluster", "show", "QA", home=tmp_path, api=api) == 0
+    assert "web 1.1.0, queue 2.0.0 (crashLoop)" in capsys.readouterr().out

@@ -51,6 +51,13 @@ def test_the_environment_is_complete_and_agents_get_no_secret(plan: Plan) -> Non
     assert [name for name in agents.environment if name.startswith("HOTSWAP_")] == ["HOTSWAP_STACK"]
 
 
+def test_a_password_given_for_flower_is_the_one_that_is_told(tmp_path: Path) -> None:
+    data = DataFolder(tmp_path / "data")
+    outer = {**OUTER, "HOTSWAP_FLOWER_PASSWORD": "look but do not touch"}
+    plan = make_plan(Options(data.root, 8000, tuple(parse_nodes("qa=1"))), data, 8000, outer)
+    assert plan.flower_password == "look but do not touch"
+
+
 def test_no_secret_is_on_a_command_line_or_in_a_repr(plan: Plan) -> None:
     settings = load(plan.environment)
     secrets = [

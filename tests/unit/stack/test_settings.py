@@ -70,7 +70,7 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
 
 def test_settings_that_contradict_each_other() -> None:
     assert "must differ" in refusal(HOTSWAP_AGENT_PORT="8000")
-    assert "HOTSWAP_LEASE must" in refusal(HOTSWAP_LEASE="6")
+    assert "HOTSWAP_LEASE must" in refusal(HOTSWAP_LEASE="1")
     assert refusal(HOTSWAP_PORT="99999").startswith("HOTSWAP_PORT ")
 
 
