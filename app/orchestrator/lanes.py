@@ -16,7 +16,8 @@ from app.domain.deployment import DeploymentKind, DeploymentStatus, WaitingKind
 from app.domain.events import DateAhead, Event, LaneBusy, LaneOffered, NodeFact
 from app.domain.events import Overtaken as OvertakenEvent
 from app.domain.policy import Overtaken, Policy
-from app.infrastructure.db.deployment_store import SQL, Loaded
+from app.infrastructure.db.deployment_rows import Loaded
+from app.infrastructure.db.deployment_store import SQL
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import outcomes
 from app.orchestrator.claims import ClaimedStage

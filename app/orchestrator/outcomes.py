@@ -28,7 +28,8 @@ from app.domain.events import (
 )
 from app.domain.pipeline import Decision, decide
 from app.infrastructure.db import deployment_store
-from app.infrastructure.db.deployment_store import SQL, Extras, Loaded
+from app.infrastructure.db.deployment_rows import Extras, Loaded
+from app.infrastructure.db.deployment_store import SQL
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.metrics import count_stale
 from app.infrastructure.outbox import Wake

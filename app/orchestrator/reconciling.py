@@ -27,7 +27,8 @@ import app.infrastructure.db
 from app.domain.durations import parse_duration
 from app.domain.errors import NotFound
 from app.domain.events import PROCESS_DIED, BudgetSpent, ClaimEnded, Event, NodeLost, NodeReturned, PauseExpired
-from app.infrastructure.db.deployment_store import Busy, Loaded
+from app.infrastructure.db.deployment_rows import Loaded
+from app.infrastructure.db.deployment_store import Busy
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.db.queries import load as load_queries
 from app.infrastructure.outbox import Wake

@@ -12,7 +12,7 @@ from app.domain.deployment import Deployment, DeploymentKind, DeploymentStatus, 
 from app.domain.errors import Conflict
 from app.domain.events import CancelRequested, Event, RetryRequested
 from app.domain.policy import StrategyKind, parse_policy
-from app.infrastructure.db.deployment_store import Loaded
+from app.infrastructure.db.deployment_rows import Loaded
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import outcomes, submitting
 from app.orchestrator.cluster_facts import read_targets
