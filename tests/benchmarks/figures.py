@@ -21,12 +21,20 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One benchmark: what was done, its figures, and what a reader should know beside them."""
+    """One benchmark: what was done, its figures, and what a reader should know beside them.
+
+    `shortfall` says why, in case a figure misses its aim, and what would help.
+    """
 
     title: str
     what: str
     figures: tuple[Figure, ...]
     notes: tuple[str, ...] = ()
+    shortfall: str = ""
+
+    @property
+    def met(self) -> bool:
+        return all(figure.met for figure in self.figures)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -54,5 +62,6 @@ def markdown(sections: Sequence[Section], machine: str, when: str) -> str:
             ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
             met = "yes" if figure.met else "**no**"
             lines.append(f"| {figure.name} | {figure.ours} | {figure.yardstick} | {ratio} | {figure.aim} | {met} |")
-        lines += [f"\n{note}" for note in section.notes]
+        notes = section.notes if section.met or not section.shortfall else (section.shortfall, *section.notes)
+        lines += [f"\n{note}" for note in notes]
     return "\n".join(lines) + "\n"
