@@ -15,6 +15,8 @@ print(f"{version} starts as {behaviour}, pid {os.getpid()}", flush=True)
 if behaviour == "exits":
     print("no licence found", flush=True)
     sys.exit(3)
+if behaviour == "forks" and os.fork():
+    os._exit(0)  # a daemon of old: the child goes on with the socket
 if behaviour == "shuts":
     socket.socket(fileno=3).shutdown(socket.SHUT_RDWR)
     time.sleep(3600)

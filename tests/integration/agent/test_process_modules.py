@@ -79,6 +79,7 @@ BAD = {
     "deaf": ("not_listening", "descriptor 3", 1, 3),
     "closes": ("not_listening", "descriptor 3", 1, 30),
     "shuts": ("not_listening", "descriptor 3", 1, 30),
+    "forks": ("exited", "ended", 1, 30),
 }
 
 
