@@ -160,11 +160,7 @@ def key_id(key: PublicKey) -> str:
 
 def sign(key: PrivateKey, digest: Digest) -> str:
     """The base64 signature of `key` over the 32 bytes of `digest`."""
-    if isinstance(key, Ed25519PrivateKey):
-        signature = key.sign(digest.raw)
-    else:
-        signature = key.sign(digest.raw, _pss(), hashes.SHA256())
-    return base64.b64encode(signature).decode("ascii")
+    return base64.b64encode(sign_message(key, digest.raw)).decode("ascii")
 
 
 def verify(key: PublicKey, digest: Digest, signature: str) -> None:
@@ -172,16 +168,26 @@ def verify(key: PublicKey, digest: Digest, signature: str) -> None:
 
     Raises `SignatureInvalid` otherwise, also for a text that is no base64 and for one of the wrong length.
     """
-    raw = _decoded(signature)
     try:
-        if isinstance(key, Ed25519PublicKey):
-            if len(raw) != _ED25519_SIGNATURE_BYTES:
-                raise SignatureInvalid(f"an Ed25519 signature has 64 bytes, this one has {len(raw)}")
-            key.verify(raw, digest.raw)
-        else:
-            key.verify(raw, digest.raw, _pss(), hashes.SHA256())
+        verify_message(key, digest.raw, _decoded(signature))
     except InvalidSignature as error:
         raise SignatureInvalid(f"the signature is not one of key {key_id(key)} over {digest}") from error
+
+
+def sign_message(key: PrivateKey, message: bytes) -> bytes:
+    """The signature of `key` over `message` itself."""
+    if isinstance(key, Ed25519PrivateKey):
+        return key.sign(message)
+    return key.sign(message, _pss(), hashes.SHA256())
+
+
+def verify_message(key: PublicKey, message: bytes, signature: bytes) -> None:
+    """Return if `signature` is of `key` over `message`. Raises `InvalidSignature`, `SignatureInvalid` by its length."""
+    if not isinstance(key, Ed25519PublicKey):
+        return key.verify(signature, message, _pss(), hashes.SHA256())
+    if len(signature) != _ED25519_SIGNATURE_BYTES:
+        raise SignatureInvalid(f"an Ed25519 signature has 64 bytes, this one has {len(signature)}")
+    return key.verify(signature, message)
 
 
 def _pss() -> padding.PSS:
