@@ -92,6 +92,7 @@ class WaitingKind(StrEnum):
     NODES = "nodes"
     PAUSED = "paused"
     BACKOFF = "backoff"
+    APPROVAL = "approval"
 
 
 class Direction(StrEnum):
@@ -147,6 +148,20 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """What the Approval stage waits for: `required` different people of `roles`, until a deadline.
+
+    `given` are the names of those who approved, in order. With `four_eyes` nobody decides on what they asked for.
+    """
+
+    required: int
+    roles: tuple[str, ...]
+    four_eyes: bool
+    until: datetime
+    given: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     id: UUID
     kind: StageKind
@@ -158,6 +173,7 @@ class Stage:
     message: str | None = None
     output_tail: str | None = None
     losses: int = 0
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True)

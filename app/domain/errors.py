@@ -52,6 +52,10 @@ class StaleVersion(Conflict):
         self.current = current
 
 
+class Gone(HotSwapError):
+    """It could be done until a moment that has passed (410)."""
+
+
 class PreconditionMissing(HotSwapError):
     """An edit came without If-Match (428)."""
 

@@ -172,6 +172,29 @@ class RetryRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalGiven:
+    """Somebody with the right to do so approves. `own`: of what they asked for themselves."""
+
+    by: str
+    own: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRejected:
+    """Somebody with the right to do so says no. `own`: to what they asked for themselves."""
+
+    by: str
+    own: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalExpired:
+    """The time to approve may have passed."""
+
+
+@dataclass(frozen=True, slots=True)
 class PauseExpired:
     """`pausedTimeout` has passed."""
 
@@ -192,6 +215,9 @@ Event = (
     | ResumeRequested
     | PromoteRequested
     | RetryRequested
+    | ApprovalGiven
+    | ApprovalRejected
+    | ApprovalExpired
     | PauseExpired
 )
 

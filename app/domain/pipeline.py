@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from app.domain import claims, ending, lane_entry, operations, requests, stages
+from app.domain import approvals, claims, ending, lane_entry, operations, requests, stages
 from app.domain.deployment import Course, Deployment, DeploymentKind, DeploymentStatus, StageKind, StageStatus
 from app.domain.events import (
+    ApprovalExpired,
+    ApprovalGiven,
+    ApprovalRejected,
     BudgetSpent,
     CancelRequested,
     ClaimEnded,
@@ -127,6 +130,12 @@ def decide(state: Deployment, event: Event, now: datetime, new_id: Callable[[], 
             requests.promote(turn, event)
         case RetryRequested():
             requests.retry(turn, event)
+        case ApprovalGiven():
+            approvals.given(turn, event)
+        case ApprovalRejected():
+            approvals.rejected(turn, event)
+        case ApprovalExpired():
+            approvals.expired(turn)
         case PauseExpired():
             requests.pause_expired(turn)
     if not turn.state.terminal:
@@ -144,7 +153,11 @@ def _open_stages(turn: Turn) -> None:
         return
     for stage in state.stages:
         waits = any(not state.stage(kind).status.passed for kind in AFTER[stage.kind])
-        if stage.status is StageStatus.PENDING and not stage.claimable and stage.attempt == 0 and not waits:
+        if stage.status is not StageStatus.PENDING or stage.claimable or stage.attempt > 0 or waits:
+            continue
+        if stage.kind is StageKind.APPROVAL:
+            approvals.ask(turn, stage)
+        else:
             turn.dispatch_stage(stage)
     if all(stage.status.passed for stage in turn.state.stages) and not turn.state.unresolved():
         reason = ending.told(turn.state, DeploymentStatus.SUCCEEDED, lane_entry.nothing_to_change(turn.state))
