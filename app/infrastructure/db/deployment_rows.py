@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.deployment import (
+    Approval,
     Course,
     Deployment,
     DeploymentKind,
@@ -100,11 +101,35 @@ def read(row: Any, stages: list[Any], operations: list[Any]) -> Loaded:
 
 
 def _stage(row: Any) -> Stage:
-    stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, _now = row
+    stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, _now = row
     return Stage(
         stage_id, StageKind(kind), StageStatus(status), attempt, claimable, due_at,
-        WaitingKind(waiting) if waiting else None, message, output_tail, losses,
+        WaitingKind(waiting) if waiting else None, message, output_tail, losses, _approval(approval),
     )  # fmt: skip
+
+
+def _approval(stored: Any) -> Approval | None:
+    if stored is None:
+        return None
+    return Approval(
+        required=stored["required"],
+        roles=tuple(stored["roles"]),
+        four_eyes=stored["fourEyes"],
+        until=datetime.fromisoformat(stored["until"]),
+        given=tuple(stored["given"]),
+    )
+
+
+def _approval_change(approval: Approval | None) -> dict[str, Any] | None:
+    if approval is None:
+        return None
+    return {
+        "required": approval.required,
+        "roles": list(approval.roles),
+        "fourEyes": approval.four_eyes,
+        "until": approval.until.isoformat(),
+        "given": list(approval.given),
+    }
 
 
 def _operation(row: Any) -> NodeOperation:
@@ -145,6 +170,7 @@ def stage_change(stage: Stage, extras: Extras) -> dict[str, Any]:
         "output_tail": stage.output_tail,
         "losses": stage.losses,
         "waiting": stage.waiting.value if stage.waiting else None,
+        "approval": _approval_change(stage.approval),
         "blocked_by": _text(extras.blocked_by) if stage.waiting is WaitingKind.LANE else None,
         "ended": stage.status.ended,
     }

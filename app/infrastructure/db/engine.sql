@@ -43,7 +43,7 @@ select set_config('synchronous_commit', 'off', true) from deployments where id =
 
 -- name: read_stages
 -- With the time, read after the lock was granted.
-select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, hotswap_now()
+select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, hotswap_now()
   from stages where deployment_id = %(deployment_id)s order by position
 
 -- name: read_operations
@@ -61,7 +61,7 @@ with stage as (
     update stages
        set status = s.status, claimable = s.claimable, due_at = s.due_at, message = s.message,
            output_tail = s.output_tail, losses = s.losses, executor_id = null, deadline_at = null,
-           blocked_by = s.blocked_by,
+           blocked_by = s.blocked_by, approval = coalesce(s.approval, stages.approval),
            waiting_since = case when s.waiting is null then null
                                 when stages.waiting is not distinct from s.waiting then stages.waiting_since
                                 else %(now)s end,
@@ -72,7 +72,7 @@ with stage as (
            ended_at = case when s.ended then %(now)s::timestamptz end
       from jsonb_to_recordset(%(stages)s::jsonb)
            as s (id uuid, status text, claimable boolean, due_at timestamptz, waiting text, message text,
-                 output_tail text, losses integer, blocked_by uuid, ended boolean)
+                 output_tail text, losses integer, blocked_by uuid, approval jsonb, ended boolean)
      where stages.id = s.id and stages.deployment_id = %(id)s
 ), event as (
     insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)

@@ -89,6 +89,7 @@ class Stage(_Work, Owned, Base):
         UniqueConstraint("deployment_id", "position"),
         Index("ix_stages_claimed", "executor_id", postgresql_where=text("executor_id is not null")),
         Index("ix_stages_due", "due_at", postgresql_where=text("claimable")),
+        Index("ix_stages_asking", "due_at", postgresql_where=text("waiting = 'approval'")),
     )
     id: Mapped[UUID] = mapped_column(primary_key=True)
     deployment_id: Mapped[UUID] = mapped_column(ForeignKey("deployments.id", ondelete="CASCADE"))
@@ -98,6 +99,7 @@ class Stage(_Work, Owned, Base):
     waiting: Mapped[str | None] = mapped_column(Text)
     waiting_since: Mapped[datetime | None]
     blocked_by: Mapped[UUID | None]
+    approval: Mapped[dict[str, Any] | None]
     message: Mapped[str | None] = mapped_column(Text)
 
 
