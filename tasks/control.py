@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from app.orchestrator import beat_ticks, repairing
+from app.orchestrator import approvals, beat_ticks, repairing
 from workers import process
 
 
 @shared_task(name="control.repair_drift", ignore_result=True)
 def repair_drift() -> int:
     return repairing.repair(process.current().orchestrator)
+
+
+@shared_task(name="control.expire_approvals", ignore_result=True)
+def expire_approvals() -> int:
+    return approvals.expire(process.current().orchestrator)
 
 
 @shared_task(name="control.record_beat", ignore_result=True)

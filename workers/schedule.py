@@ -10,6 +10,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 5.0,
         "options": {"expires": 5.0, "queue": "control"},
     },
+    "expire approvals": {
+        "task": "control.expire_approvals",
+        "schedule": 2.0,
+        "options": {"expires": 2.0, "queue": "control"},
+    },
     "prove that beat ticks": {
         "task": "control.record_beat",
         "schedule": 5.0,

@@ -6,6 +6,7 @@ from apiflask import APIFlask
 from apispec import APISpec
 
 from app.api import (
+    approvals,
     authentication,
     clusters,
     deployment_events,
@@ -40,6 +41,7 @@ ROUTES = (
     modules.routes,
     deployments.routes,
     deployment_events.routes,
+    approvals.routes,
     status.routes,
     environments.routes,
     clusters.routes,

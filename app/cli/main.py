@@ -20,6 +20,7 @@ COMMANDS = (
     Entry("rollback", "app.cli.deploy:rollback", "Bring back what ran before."),
     Entry("status", "app.cli.status:status", "What runs where."),
     Entry("deployment", "app.cli.deployment:app", "Deployments: list, show, watch, cancel, pause, ..."),
+    Entry("approval", "app.cli.approval:app", "Approvals: list, approve, reject."),
     Entry("node", "app.cli.node:app", "Nodes: list, show, log, drain, undrain, remove."),
     Entry("cluster", "app.cli.cluster:app", "The nodes of one environment and what they run."),
     Entry("environment", "app.cli.environment:app", "Environments and their policies: show, edit, apply."),

@@ -140,8 +140,9 @@ def draft_of(connection: Raw, requester: Requester, submission: Submission, trac
         metadata=submission.metadata,
         not_before=submission.not_before,
         force=submission.force,
+        approvals=submission.require_approval or policy.approvals.required > 0,
     )
-    _refuse_what_is_not_built(draft, manifest, submission.require_approval)
+    _refuse_what_is_not_built(draft, manifest)
     _refuse_downgrade(connection, draft)
     return draft
 
@@ -155,7 +156,7 @@ def _strategy(asked: str | None, policy: Policy) -> StrategyKind:
     return words[asked.lower()]
 
 
-def _refuse_what_is_not_built(draft: Draft, manifest: Mapping[str, Any], require_approval: bool) -> None:
+def _refuse_what_is_not_built(draft: Draft, manifest: Mapping[str, Any]) -> None:
     """What this version of the product stores and shows, but cannot do, is refused by name, never ignored."""
     errors: dict[str, list[str]] = {}
     policy = draft.policy
@@ -165,10 +166,6 @@ def _refuse_what_is_not_built(draft: Draft, manifest: Mapping[str, Any], require
         errors["version"] = ["the release has tests, which this version of HotSwap cannot run yet"]
     if draft.strategy not in BUILT:
         errors["strategy"] = [f"{draft.strategy.value} is not built yet; direct and rolling are"]
-    if require_approval:
-        errors["requireApproval"] = ["approvals are not built yet"]
-    if policy.approvals.required:
-        errors["targetEnvironment"] = [f"the policy of {draft.environment_name} asks for approvals: not built yet"]
     scan = policy.to_json()["scan"]
     if scan["stopAt"] not in ("high", "critical", "never") or scan["osvData"] == "required":
         errors["targetEnvironment"] = [

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.domain import lane_entry
 from app.domain.deployment import Deployment, NodeOperation, OperationStatus, StageKind, StageStatus
+from app.domain.durations import short_duration
 from app.domain.events import LaneOffered, NodeFact
 from app.domain.pipeline import plan
 from app.domain.turn import Turn
@@ -36,7 +37,7 @@ def describe(connection: Raw, orchestrator: Orchestrator, draft: submitting.Draf
         "targetEnvironment": draft.environment_name,
         "strategy": draft.strategy.value,
         "stages": _stages(draft, refusal),
-        "gates": [{"kind": "nodes", "text": waits}] if waits else [],
+        "gates": _gates(draft, waits),
         "waves": _waves(turn.state),
         "skipped": _skipped(turn.state),
         "unavailable": [fact.name for fact in facts if not fact.available],
@@ -52,6 +53,18 @@ def _stages(draft: submitting.Draft, refusal: str | None) -> list[dict[str, Any]
         reason = each.skipped or (refusal if each.kind is StageKind.DEPLOY else None)
         described.append({"name": name, "runs": each.skipped is None, "reason": reason})
     return described
+
+
+def _gates(draft: submitting.Draft, waits: str | None) -> list[dict[str, Any]]:
+    gates = []
+    if draft.approvals:
+        asked = draft.policy.approvals
+        people = f"{max(1, asked.required)} of {' or '.join(asked.roles)}"
+        text = f"{people} must approve within {short_duration(asked.timeout)}"
+        gates.append({"kind": "approval", "text": text})
+    if waits:
+        gates.append({"kind": "nodes", "text": waits})
+    return gates
 
 
 def _waves(state: Deployment) -> list[dict[str, Any]]:

@@ -156,7 +156,7 @@ def test_no_such_release_is_404(published: Publisher, client: FlaskClient, deplo
         problem_of(answer)
 
 
-@pytest.mark.parametrize("changes", [{"strategy": "canary"}, {"strategy": "blueGreen"}, {"requireApproval": True}])
+@pytest.mark.parametrize("changes", [{"strategy": "canary"}, {"strategy": "blueGreen"}])
 def test_what_this_version_cannot_do_is_400_and_named(
     published: Publisher, client: FlaskClient, deployer: Headers, changes: dict[str, Any]
 ) -> None:

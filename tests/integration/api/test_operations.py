@@ -39,6 +39,11 @@ CONTRACT = {
     "POST /api/v1/modules/{module_name}/releases": Role.DEPLOYER,
     "GET /api/v1/modules/{module_name}/releases/{version}": Role.VIEWER,
     "GET /api/v1/modules/{module_name}/releases/{version}/artifact": Role.VIEWER,
+    "GET /api/v1/approvals/pending": Role.VIEWER,
+    "GET /api/v1/approvals/deployments/{execution_id}": Role.VIEWER,
+    # Whom the policy of the environment names; Approver by default.
+    "POST /api/v1/approvals/deployments/{execution_id}/approve": Role.VIEWER,
+    "POST /api/v1/approvals/deployments/{execution_id}/reject": Role.VIEWER,
     "GET /api/v1/status": Role.VIEWER,
     "GET /api/v1/deployments": Role.VIEWER,
     "POST /api/v1/deployments": Role.DEPLOYER,
@@ -121,7 +126,7 @@ def test_unknown_paths_and_methods_are_problems(client: FlaskClient, viewer: Hea
     for method, path, status in (
         ("GET", "/nothing", 404),
         ("GET", "/api/v1", 404),
-        ("GET", "/api/v1/approvals/pending", 404),
+        ("GET", "/api/v1/topics", 404),
         ("GET", "/api/v1/modules/a%00b", 404),
         ("GET", "/api/v1/modules/" + "x" * 10_000, 404),
         ("PUT", "/api/v1/deployments", 405),

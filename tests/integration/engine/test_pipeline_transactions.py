@@ -126,7 +126,6 @@ def test_what_cannot_be_done_yet_is_refused_by_name(lab: Lab) -> None:
     for arguments, words in (
         ({"version": "1.0.1"}, "has a build"),
         ({"version": "1.0.2"}, "has tests"),
-        ({"version": "1.0.0", "require_approval": True}, "approvals"),
         ({"version": "1.0.0", "strategy": "canary"}, "canary is not built yet"),
         ({"version": "1.0.0", "environment": "Blue"}, "blueGreen is not built yet"),
         ({"version": "1.0.0", "environment": "Nowhere"}, "no environment Nowhere"),

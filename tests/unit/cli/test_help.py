@@ -18,6 +18,7 @@ GROUPS = {
     "deployment": {
         "list", "show", "watch", "log", "cancel", "pause", "resume", "promote", "rollback", "retry",
     },
+    "approval": {"list", "approve", "reject"},
     "node": {"list", "show", "log", "drain", "undrain", "remove"},
     "cluster": {"show"},
     "environment": {"show", "edit", "apply"},
