@@ -102,7 +102,7 @@ class Service:
             config, journal, folders, stager, files,
             ProcessActivation(journal, processes, supervisor, HealthGate(config, processes)), restoring, state,
         )  # fmt: skip
-        engine = Engine(journal, activation, counters, heartbeat.ready, heartbeat.nudge)
+        engine = Engine(journal, activation, counters, heartbeat.ready)
         parts = Parts(engine, journal, folders, supervisor, state, counters, config.limits, heartbeat.ready)
         async with (
             _listening(parts, config, listener),

@@ -36,4 +36,5 @@ def ssl_context(config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLCo
     """TLS 1.3 only, as agents speak it."""
     context = default()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # agents keep their connection and resume no session
     return context
