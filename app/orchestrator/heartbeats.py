@@ -8,8 +8,7 @@ only if no newer report (an operation's result) wrote it. All parts of the state
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -119,7 +118,7 @@ def beat(orchestrator: Orchestrator, heartbeat: Heartbeat) -> Instructions:
     Raises NotPermitted (the certificate's environment does not exist), Conflict (another node has this hostname).
     """
     try:
-        with orchestrator.database.raw() as connection, _one_by_one(connection):
+        with orchestrator.database.single() as connection:
             told: Any = connection.execute(_BEAT, _values(heartbeat)).fetchone()
     except psycopg.errors.UniqueViolation:
         raise Conflict(
@@ -134,17 +133,6 @@ def beat(orchestrator: Orchestrator, heartbeat: Heartbeat) -> Instructions:
         void=void,
         token_floors=[TokenFloor(UUID(tenant), module, token) for tenant, module, token in floors or ()],
     )
-
-
-@contextmanager
-def _one_by_one(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Every statement is a transaction of its own, so that nothing has to be said around it."""
-    connection.autocommit = True
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.autocommit = False
 
 
 def _values(heartbeat: Heartbeat) -> dict[str, Any]:
