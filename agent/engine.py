@@ -48,14 +48,12 @@ class Engine:
     """Commands in, results out."""
 
     def __init__(
-        self, journal: Journal, actions: Actions, counters: Counters, ready: Callable[[], bool],
-        changed: Callable[[], None],
+        self, journal: Journal, actions: Actions, counters: Counters, ready: Callable[[], bool]
     ) -> None:  # fmt: skip
         self._journal = journal
         self._actions = actions
         self._counters = counters
         self._ready = ready
-        self._changed = changed
         self._running: dict[str, Operation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -203,7 +201,6 @@ class Engine:
         self._counters.operation(command.action.value, ending.state.value)
         log.info("operation %s of %s: %s", command.operation_id, command.key, ending.state.value)
         operation.ended.set()
-        self._changed()
         try:
             self._journal.prune(command.key, KEEP_OPERATIONS)
         except sqlite3.OperationalError as error:

@@ -8,8 +8,8 @@ import os
 import ssl
 import time
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import aiohttp
 
@@ -18,7 +18,7 @@ from agent.failures import FailureCode, OperationFailed
 from agent.protocol import Target
 from agent.tls import ORCHESTRATOR_NAME
 
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # between attempts, seconds; the operation's timeout ends them
 LASTING_REFUSALS = frozenset({400, 401, 403, 404, 410})
 
@@ -56,7 +56,7 @@ class Fetcher:
         while True:
             url = f"{self._urls[attempt % len(self._urls)]}/agent/v1/artifacts/{target.digest}"
             try:
-                await self._continue(url, target)
+                found = await self._continue(url, target)
                 break
             except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
                 problem = f"{url}: {type(error).__name__}: {error}"
@@ -69,7 +69,8 @@ class Fetcher:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         part = self.part_of(target.digest)
-        found = await asyncio.to_thread(_digest_of, part)
+        if found is None:  # not all of it came in this attempt
+            found = await asyncio.to_thread(_digest_of, part)
         if found != target.digest:
             part.unlink(missing_ok=True)
             raise OperationFailed(
@@ -77,15 +78,16 @@ class Fetcher:
             )
         return part
 
-    async def _continue(self, url: str, target: Target) -> None:
+    async def _continue(self, url: str, target: Target) -> str | None:
+        """Get what is missing; the digest of the whole where all of it came now, None where a part was there."""
         part = self.part_of(target.digest)
-        with part.open("ab") as file:
+        with part.open("ab", buffering=0) as file:
             have = file.seek(0, os.SEEK_END)
             if have > target.size_bytes:
                 file.truncate(0)
                 have = 0
             if have == target.size_bytes:
-                return
+                return None
             headers = {"Range": f"bytes={have}-", "If-Range": f'"{target.digest}"'} if have else {}
             timeout = aiohttp.ClientTimeout(
                 total=None, connect=self._limits.connect_timeout, sock_read=self._limits.read_timeout
@@ -97,10 +99,11 @@ class Fetcher:
                 await _refuse_errors(response)
                 if response.status == 200:
                     file.truncate(0)
-                await self._receive(response, file, target)
+                return await self._receive(response, file, target)
 
-    async def _receive(self, response: aiohttp.ClientResponse, file: BinaryIO, target: Target) -> None:
+    async def _receive(self, response: aiohttp.ClientResponse, file: FileIO, target: Target) -> str | None:
         have = file.seek(0, os.SEEK_END)
+        begun_at, state = have, hashlib.sha256()
         async for chunk in response.content.iter_chunked(CHUNK):
             have += len(chunk)
             if have > target.size_bytes:
@@ -108,9 +111,19 @@ class Fetcher:
                 raise OperationFailed(
                     FailureCode.VERIFICATION_FAILED, f"more than {target.size_bytes} bytes came for {target.digest}"
                 )
-            file.write(chunk)
+            _write_all(file, chunk)
+            state.update(chunk)
         if have < target.size_bytes:
             raise aiohttp.ClientPayloadError(f"the download ended at {have} of {target.size_bytes} bytes")
+        # Another operation with the same digest may have written to the part as well: then the file itself is read.
+        alone = begun_at == 0 and os.fstat(file.fileno()).st_size == have
+        return f"sha256:{state.hexdigest()}" if alone else None
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
 
 
 async def _refuse_errors(response: aiohttp.ClientResponse) -> None:

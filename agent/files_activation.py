@@ -94,8 +94,11 @@ class FilesActivation:
             remove_link(self._folders.module(operation.command.key).current)
             return
         await self._hook(operation, new, HookEvent.BEFORE_INSTALL, so_far)
-        change_owner = not self._config.map_destinations
-        await finish_in_thread(apply_owner_and_mode, new.place, new.manifest, change_owner=change_owner)
+        if new.manifest.files is not None and new.manifest.files.owner is not None:
+            change_owner = not self._config.map_destinations
+            await finish_in_thread(apply_owner_and_mode, new.place, new.manifest, change_owner=change_owner)
+        else:  # at most the mode of one folder
+            apply_owner_and_mode(new.place, new.manifest, change_owner=False)
         so_far.linked = True
         self._link(new)
         crashpoints.reach("linked")

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import AgentConfig, ConfigInvalid, load_config
+from agent.heap import use_one_heap
 from agent.holder.identity import name_this_process
 from agent.holder.main import run as run_holder
 from agent.main import USAGE, run_agent
@@ -30,7 +31,6 @@ from agent.main import USAGE, run_agent
 log = logging.getLogger("agent.host")
 
 PR_SET_PDEATHSIG = 1
-M_ARENA_MAX = -8  # mallopt(3)
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.05, 1.0  # seconds before an agent that died is forked again
 SETTLED = 5.0  # seconds after which an agent counts as having come up
 LONGEST_STOP = 18.0  # seconds for all agents to end
@@ -169,12 +169,6 @@ class Host:
                 os.kill(child.pid, signal.SIGKILL)
 
 
-def _one_heap() -> None:
-    """Threads of an agent share one heap: with glibc's own for each, every agent would hold several half empty ones."""
-    with contextlib.suppress(AttributeError):  # a libc without it
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 stopped, 2 wrong usage or configuration."""
     parser = argparse.ArgumentParser(prog="python -m agent.host", description="Many agents on one machine.")
@@ -189,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"agent.host: there is no *.toml in {asked.configs}\n")
         return USAGE
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s host %(name)s: %(message)s")
-    _one_heap()
+    use_one_heap()
     gc.collect()
     gc.freeze()  # the collector of a fork would copy every page that it shares with the host
     Host(configs).run()

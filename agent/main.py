@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent.config import AgentConfig, ConfigInvalid, load_config
 from agent.control import ask_to_stop
+from agent.heap import use_one_heap
 from agent.holder.client import HolderStarter
 from agent.holder.protocol import HolderError
 from agent.service import AlreadyRunning, Service
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigInvalid as error:
         return _complain(str(error), USAGE)
     if asked.command == "run":
+        use_one_heap()
         return run_agent(config)
     try:
         found = asyncio.run(ask_to_stop(config.control_socket, LONGEST_STOP, modules=asked.modules))

@@ -29,6 +29,11 @@ class ModuleMetrics:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._looks: dict[ModuleKey, _Look] = {}
+        self._changed = asyncio.Event()
+
+    def look_around(self) -> None:
+        """Supervision has seen a change: a module with metrics may run now."""
+        self._changed.set()
 
     def rates(self, key: ModuleKey) -> Rates | None:
         """Between the last two looks; None without any."""
@@ -36,12 +41,17 @@ class ModuleMetrics:
         return look.rates if look is not None else None
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look again and again while there is anything to look at, until cancelled."""
         while True:
-            await asyncio.sleep(TICK)
-            for watch in self._supervisor.all_watches():
+            watches = list(self._supervisor.all_watches())
+            for watch in watches:
                 if self._due(watch):
                     await self._look(watch)
+            if any(watch.program.manifest.metrics is not None for watch in watches):
+                await asyncio.sleep(TICK)
+            else:  # nothing was awaited since the watches were listed
+                self._changed.clear()
+                await self._changed.wait()
 
     def _due(self, watch: Watch) -> bool:
         look = self._looks.get(watch.record.key)

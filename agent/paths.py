@@ -21,7 +21,8 @@ class ModuleFolder:
     def make(self) -> None:
         """Create what is missing of it."""
         for folder in (self.releases, self.shared, self.data, self.log):
-            folder.mkdir(parents=True, exist_ok=True)
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
 
     def release(self, version: str, digest: str) -> Path:
         """The folder of one release; it exists only when it is complete."""

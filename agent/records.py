@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from agent.commands import KnownOperation
 from agent.manifest import Kind
@@ -55,8 +56,14 @@ class ReleaseRecord:
     @classmethod
     def from_json(cls, text: str) -> ReleaseRecord:
         """From the journal."""
-        said = json.loads(text)
-        return cls(**{**said, "kind": Kind(said["kind"])})
+        return _release(text)
+
+
+@lru_cache(maxsize=32)
+def _release(text: str) -> ReleaseRecord:
+    """Kept for a while: an operation and each heartbeat ask for the same record several times, and none is changed."""
+    said = json.loads(text)
+    return ReleaseRecord(**{**said, "kind": Kind(said["kind"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,10 +54,11 @@ def install(archive: Path, target: Target, name: str, folder: ModuleFolder, limi
         _link_shared(manifest, half_done, folder)
         half_done.rename(place)
         sync_folder(folder.releases)
-    except (ArchiveInvalid, ManifestInvalid) as error:
-        raise OperationFailed(FailureCode.BAD_ARCHIVE, str(error)) from error
-    finally:
+    except BaseException as error:
         shutil.rmtree(half_done, ignore_errors=True)
+        if isinstance(error, ArchiveInvalid | ManifestInvalid):
+            raise OperationFailed(FailureCode.BAD_ARCHIVE, str(error)) from error
+        raise
     return place
 
 

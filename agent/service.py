@@ -102,12 +102,12 @@ class Service:
             config, journal, folders, stager, files,
             ProcessActivation(journal, processes, supervisor, HealthGate(config, processes)), restoring, state,
         )  # fmt: skip
-        engine = Engine(journal, activation, counters, heartbeat.ready, heartbeat.nudge)
+        engine = Engine(journal, activation, counters, heartbeat.ready)
         parts = Parts(engine, journal, folders, supervisor, state, counters, config.limits, heartbeat.ready)
         async with (
             _listening(parts, config, listener),
             _control(config, self),
-            _background(self, heartbeat.run(engine), metrics.run(), _relay(supervisor.changed, heartbeat)),
+            _background(self, heartbeat.run(engine), metrics.run(), _relay(supervisor.changed, heartbeat, metrics)),
         ):
             log.info("agent %s listens on %s", config.node_id, address)
             modules = await self._stopped
@@ -214,9 +214,10 @@ async def _background(service: Service, *work: Coroutine[None, None, None]) -> A
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _relay(changed: asyncio.Event, heartbeat: Heartbeat) -> None:
-    """A change that supervision sees is told at once."""
+async def _relay(changed: asyncio.Event, heartbeat: Heartbeat, metrics: ModuleMetrics) -> None:
+    """A change that supervision sees is told at once; what an operation did, its answer has told already."""
     while True:
         await changed.wait()
         changed.clear()
+        metrics.look_around()
         heartbeat.nudge()

@@ -37,7 +37,7 @@ class Stager:
         folder = self._folders.module(key)
         place = folder.release(target.version, target.digest)
         operation.enter(Step.STAGING)
-        if not await finish_in_thread(usable, place):
+        if not (place.exists() and await finish_in_thread(usable, place)):
             self._trusted.verify(Digest.parse(target.digest), target.signature, target.key_id)
             patience = min(LONGEST_SILENCE, operation.remaining / 2)
             try:

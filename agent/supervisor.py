@@ -260,6 +260,7 @@ class Supervisor:
         self._standing[place] = asyncio.create_task(
             _insist(lambda: self._stand(record), f"watch {record.release.version} of {record.key}")
         )
+        self.changed.set()
 
     async def _stand(self, record: SideRecord) -> None:
         left = None if record.until is None else max(0.0, record.until - time.time())

@@ -25,6 +25,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     context.load_cert_chain(files.certificate, files.key)
     context.load_verify_locations(files.ca)
     context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0  # nobody resumes a session, and making and sending two tickets is a part of each handshake
     return context
 
 

@@ -15,7 +15,7 @@ from agent.archive.errors import ArchiveInvalid
 from agent.archive.limits import Limits
 from agent.signatures import Digest
 
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024
 _MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS  # header, CRC-32 and length are checked by zlib
 _FREE_OF_RATIO = 1024 * 1024

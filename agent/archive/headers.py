@@ -16,7 +16,7 @@ from agent.archive.limits import Limits
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
 _MAXIMUM_EXTENSION = 64 * 1024
-_SKIP = 256 * 1024
+_SKIP = 64 * 1024
 _REGULAR = frozenset(b"0\0")
 _TAKEN = {ord("1"), ord("2"), ord("5")} | _REGULAR
 _REFUSED = {

@@ -14,7 +14,7 @@ from agent.archive.limits import Limits
 from agent.archive.names import decoded, link_text, relative_path
 from agent.manifest import MANIFEST_NAME, MAXIMUM_MANIFEST_BYTES, parse_manifest
 
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024
 _SET_ID = 0o6000
 _OWNER_MAY_EXECUTE = 0o100
 _KINDS = {ord("1"): EntryKind.HARDLINK, ord("2"): EntryKind.SYMLINK, ord("5"): EntryKind.DIRECTORY}

@@ -25,12 +25,14 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSYNCED_FILES = 64
 _SYNC_THREADS = 8
+_NOT_WORTH_THREADS = 4
 
 
 def unpack(
     file: BinaryIO, destination: Path, limits: Limits | None = None, expected: Digest | None = None
 ) -> Inspection:
-    """Unpack an archive into `destination`, which must not exist and whose parent must; all of it is on disk after.
+    """Unpack an archive into `destination`, which must not exist and whose parent must; all of it is on disk after,
+    but for its name in the parent: whoever gives it its last one has that synced.
 
     With `expected`, the bytes read must have that digest, so that what was verified is what is unpacked. Files get
     mode 0755 if their owner could execute them, else 0644, folders 0755. On any error nothing is left of
@@ -43,8 +45,6 @@ def unpack(
             inspection = _fill(reading, root, expected)
             os.fchmod(root, 0o755)
             os.fsync(root)
-        with _opened(destination.parent) as parent:
-            os.fsync(parent)
     except BaseException:
         shutil.rmtree(destination, ignore_errors=True)
         raise
@@ -79,13 +79,11 @@ class _Tree:
         self._folders = {""}
         self._current = ("", os.dup(root))
         self._unsynced: list[int] = []
-        self._pool = ThreadPoolExecutor(_SYNC_THREADS, "unpack-fsync")
 
     def __enter__(self) -> _Tree:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
         for descriptor in (self._current[1], *self._unsynced):
             os.close(descriptor)
 
@@ -121,13 +119,18 @@ class _Tree:
     def sync(self) -> None:
         """Have every file and folder on disk, folders after what is in them; the root is the caller's."""
         self._sync_files()
-        for path in sorted(self._folders, key=lambda folder: folder.count("/"), reverse=True):
+        for path in sorted(self._folders - {""}, key=lambda folder: folder.count("/"), reverse=True):
             os.fsync(self._descend(path))
 
     def _sync_files(self) -> None:
-        """Several at a time, so that the disk can make one flush of many."""
-        for _ in self._pool.map(os.fsync, self._unsynced):
-            pass
+        """Several at a time, so that the disk can make one flush of many; a few are not worth the threads."""
+        if len(self._unsynced) <= _NOT_WORTH_THREADS:
+            for descriptor in self._unsynced:
+                os.fsync(descriptor)
+        else:
+            with ThreadPoolExecutor(_SYNC_THREADS, "unpack-fsync") as pool:
+                for _ in pool.map(os.fsync, self._unsynced):
+                    pass
         while self._unsynced:
             os.close(self._unsynced.pop())
 

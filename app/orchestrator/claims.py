@@ -69,7 +69,9 @@ def claim_stage(
     orchestrator: Orchestrator, executor_id: UUID, deployment_id: UUID, stage_id: UUID
 ) -> ClaimedStage | None:
     """Claim a stage, or None when it is not claimable (any more, or yet)."""
-    row = _claim(orchestrator, "claim_stage", executor_id, deployment_id, stage_id, STAGE_BUDGET)
+    values = _values(orchestrator, executor_id, deployment_id, stage_id, STAGE_BUDGET)
+    with orchestrator.database.single() as connection:
+        row: Any = connection.execute(SQL["claim_stage"], values).fetchone()
     return ClaimedStage(deployment_id, stage_id, row[0], StageKind(row[1])) if row else None
 
 
@@ -77,7 +79,12 @@ def claim_operation(
     orchestrator: Orchestrator, executor_id: UUID, deployment_id: UUID, operation_id: UUID
 ) -> ClaimedOperation | None:
     """Claim a node operation, or None when it is not claimable (any more, or yet)."""
-    row = _claim(orchestrator, "claim_operation", executor_id, deployment_id, operation_id, OPERATION_BUDGET)
+    values = _values(orchestrator, executor_id, deployment_id, operation_id, OPERATION_BUDGET)
+    with orchestrator.database.raw() as connection, connection.pipeline():
+        connection.execute(SQL["lock_for_claim"], values)
+        claimed = connection.execute(SQL["claim_operation"], values)
+        connection.commit()
+        row: Any = claimed.fetchone()
     if row is None:
         return None
     (
@@ -110,21 +117,16 @@ def claim_operation(
     )
 
 
-def _claim(
-    orchestrator: Orchestrator, query: str, executor_id: UUID, deployment_id: UUID, work_id: UUID, budget: float
-) -> Any:
-    values = {
+def _values(
+    orchestrator: Orchestrator, executor_id: UUID, deployment_id: UUID, work_id: UUID, budget: float
+) -> dict[str, Any]:
+    return {
         "executor_id": executor_id,
         "deployment_id": deployment_id,
         "work_id": work_id,
         "budget": budget,
         "cap": orchestrator.settings.concurrent_node_operations,
     }
-    with orchestrator.database.raw() as connection, connection.pipeline():
-        connection.execute(SQL["lock_for_claim"], values)
-        claimed = connection.execute(SQL[query], values)
-        connection.commit()
-        return claimed.fetchone()
 
 
 def hand_back(orchestrator: Orchestrator, executor_id: UUID) -> int:

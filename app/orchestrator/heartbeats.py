@@ -1,8 +1,8 @@
 """What a node says of itself, every few seconds, and what it is told in return (docs/agent-protocol.md).
 
-500 nodes at a beat every 2 s are 250 transactions a second, so a beat is one round trip: every statement of it goes out
-in one pipeline. A beat is applied only if its sequence is higher than the node's last one, and a module's row only if
-no newer report (an operation's result) wrote it.
+500 nodes at a beat every 2 s are 250 transactions a second, so a beat is one statement and one round trip, prepared
+once for each connection. A beat is applied only if its sequence is higher than the node's last one, and a module's row
+only if no newer report (an operation's result) wrote it. All parts of the statement see the same snapshot.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from app.infrastructure.db.models import DEFAULT_TENANT
 from app.orchestrator.context import Orchestrator
 
 _MOST_VOID = 100
-# One statement, so that a beat which is not applied to the node is not applied to its modules either.
-_APPLY = """
-with applied as (
+# A beat which is not applied to the node is not applied to its modules either. One that a crash loses is followed by
+# the next: nobody waits for the disk 250 times a second, so the setting is that of this statement's own transaction.
+_BEAT = """
+with unhurried as (
+    select set_config('synchronous_commit', 'off', true) as setting
+), applied as (
     insert into nodes (id, tenant_id, environment_id, hostname, address, agent_version, boot_id, sequence, labels,
                        resources, metrics, highest_token)
     select %(node)s, e.tenant_id, e.id, %(hostname)s, %(address)s, %(agent_version)s, %(boot_id)s, %(sequence)s,
@@ -39,28 +42,26 @@ with applied as (
 ), gone as (
     delete from node_releases r using applied
      where r.node_id = applied.id and r.sequence < %(sequence)s and r.module_name <> all(%(names)s)
+), reported as (
+    insert into node_releases (node_id, module_name, tenant_id, digest, version, status, endpoint, fencing_token,
+                               sequence, standby, metrics)
+    select applied.id, m.module, applied.tenant_id, m.digest, m.version, m.status, m.endpoint, m.token, %(sequence)s,
+           m.standby, nullif(m.metrics, 'null'::jsonb)
+      from applied, jsonb_to_recordset(%(modules)s) as m (module text, digest text, version text, status text,
+                                                          endpoint text, token bigint, standby jsonb, metrics jsonb)
+        on conflict (node_id, module_name) do update
+       set digest = excluded.digest, version = excluded.version, status = excluded.status,
+           endpoint = excluded.endpoint, fencing_token = excluded.fencing_token, sequence = excluded.sequence,
+           standby = excluded.standby, metrics = excluded.metrics, updated_at = hotswap_now()
+     where node_releases.sequence < excluded.sequence
 )
-insert into node_releases (node_id, module_name, tenant_id, digest, version, status, endpoint, fencing_token, sequence,
-                           standby, metrics)
-select applied.id, m.module, applied.tenant_id, m.digest, m.version, m.status, m.endpoint, m.token, %(sequence)s,
-       m.standby, nullif(m.metrics, 'null'::jsonb)
-  from applied, jsonb_to_recordset(%(modules)s) as m (module text, digest text, version text, status text,
-                                                      endpoint text, token bigint, standby jsonb, metrics jsonb)
-    on conflict (node_id, module_name) do update
-   set digest = excluded.digest, version = excluded.version, status = excluded.status, endpoint = excluded.endpoint,
-       fencing_token = excluded.fencing_token, sequence = excluded.sequence, standby = excluded.standby,
-       metrics = excluded.metrics, updated_at = hotswap_now()
- where node_releases.sequence < excluded.sequence
-"""
-_POLICY = """
-select policy->>'nodeLostAfter' from environments where tenant_id = %(tenant)s and lower(name) = lower(%(environment)s)
-"""
-_VOID = """
-select id from node_operations where node_id = %(node)s and status = 'Lost' order by id desc limit %(most)s
-"""
-_FLOORS = """
-select w.tenant_id, m.name, w.fencing_token from desired_releases w join modules m on m.id = w.module_id
- where w.node_id = %(node)s
+select (select policy->>'nodeLostAfter' from environments
+         where tenant_id = %(tenant)s and lower(name) = lower(%(environment)s)),
+       array(select id from node_operations where node_id = %(node)s and status = 'Lost'
+              order by id desc limit %(most)s),
+       (select json_agg(json_build_array(w.tenant_id, m.name, w.fencing_token))
+          from desired_releases w join modules m on m.id = w.module_id where w.node_id = %(node)s)
+  from unhurried
 """
 
 
@@ -116,29 +117,21 @@ def beat(orchestrator: Orchestrator, heartbeat: Heartbeat) -> Instructions:
 
     Raises NotPermitted (the certificate's environment does not exist), Conflict (another node has this hostname).
     """
-    values = _values(heartbeat)
     try:
-        with orchestrator.database.raw() as connection, connection.pipeline():
-            # A beat that a crash loses is followed by the next one: nobody waits for the disk 250 times a second.
-            connection.execute("set local synchronous_commit = off")
-            connection.execute(_APPLY, values)
-            policy = connection.execute(_POLICY, values)
-            void = connection.execute(_VOID, values)
-            floors = connection.execute(_FLOORS, values)
-            lost_after: Any = policy.fetchone()
-            voided: list[Any] = void.fetchall()
-            wanted: list[Any] = floors.fetchall()
+        with orchestrator.database.single() as connection:
+            told: Any = connection.execute(_BEAT, _values(heartbeat)).fetchone()
     except psycopg.errors.UniqueViolation:
         raise Conflict(
             f"Another node is called {heartbeat.hostname}: remove it, or give this one another hostname."
         ) from None
+    lost_after, void, floors = told
     if lost_after is None:
         raise NotPermitted(f"There is no environment {heartbeat.environment}, which this node's certificate names.")
     return Instructions(
         interval=orchestrator.settings.heartbeat_interval,
-        node_lost_after=parse_duration(lost_after[0]).total_seconds(),
-        void=[row[0] for row in voided],
-        token_floors=[TokenFloor(*row) for row in wanted],
+        node_lost_after=parse_duration(lost_after).total_seconds(),
+        void=void,
+        token_floors=[TokenFloor(UUID(tenant), module, token) for tenant, module, token in floors or ()],
     )
 
 

@@ -97,6 +97,17 @@ class Database:
         finally:
             pooled.close()
 
+    @contextmanager
+    def single(self) -> Iterator[Raw]:
+        """A connection on which every statement is a transaction of its own, so that nothing is said around it."""
+        with self.raw() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
     def close(self) -> None:
         self.engine.dispose()
 

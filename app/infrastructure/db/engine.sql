@@ -36,11 +36,6 @@ select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_n
        d.module_name, d.place, d.not_before, d.targets, d.trace_id
   from deployments d where d.id = %(deployment_id)s for no key update
 
--- name: lock_for_claim
--- A claim that a crash of PostgreSQL loses is made again: nobody waits for the disk to keep it. The outcome that follows
--- is on disk with everything before it.
-select set_config('synchronous_commit', 'off', true) from deployments where id = %(deployment_id)s for no key update
-
 -- name: read_stages
 -- With the time, read after the lock was granted.
 select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, hotswap_now()
@@ -124,15 +119,22 @@ update node_operations
  where node_operations.id = o.id and node_operations.deployment_id = %(deployment_id)s
 
 -- name: claim_stage
--- After lock_deployment in the same transaction. One statement, so that a claim is one round trip.
-with claimed as (
+-- A transaction of its own. The deployment is locked first, as everywhere; of the stage that then is updated PostgreSQL
+-- takes the version that was committed while the lock was waited for, and looks again whether it is claimable.
+-- A claim that a crash of PostgreSQL loses is made again: nobody waits for the disk to keep it. The outcome that follows
+-- is on disk with everything before it.
+with locked as materialized (
+    select id, set_config('synchronous_commit', 'off', true) from deployments
+     where id = %(deployment_id)s for no key update
+), claimed as (
     update stages
        set status = 'Running', claimable = false, attempt = attempt + 1, executor_id = %(executor_id)s,
            claimed_at = hotswap_now(), started_at = coalesce(started_at, hotswap_now()), due_at = null,
            deadline_at = hotswap_now() + %(budget)s * interval '1 second'
-     where id = %(work_id)s and deployment_id = %(deployment_id)s and claimable
+      from locked
+     where stages.id = %(work_id)s and stages.deployment_id = locked.id and claimable
        and (due_at is null or due_at <= hotswap_now())
- returning id, deployment_id, tenant_id, kind, attempt, waiting
+ returning stages.id, deployment_id, tenant_id, kind, attempt, waiting
 ), woken as (
     delete from outbox using claimed where outbox.work_id = claimed.id
 ), numbered as (
@@ -149,6 +151,10 @@ with claimed as (
       from claimed join numbered on numbered.id = claimed.deployment_id
 )
 select attempt, kind from claimed
+
+-- name: lock_for_claim
+-- Before claim_operation in one transaction, in a statement of its own: the cap counts what was committed meanwhile.
+select set_config('synchronous_commit', 'off', true) from deployments where id = %(deployment_id)s for no key update
 
 -- name: claim_operation
 with claimed as (

@@ -10,10 +10,5 @@ from app.infrastructure.db.engine import Database
 
 def read(database: Database, query: LiteralString, values: Mapping[str, Any]) -> list[Any]:
     """The rows (tuples) of one statement outside of a transaction, which would cost two round trips more."""
-    with database.raw() as connection:
-        connection.autocommit = True
-        try:
-            return connection.execute(query, values).fetchall()
-        finally:
-            if not connection.closed:
-                connection.autocommit = False
+    with database.single() as connection:
+        return connection.execute(query, values).fetchall()

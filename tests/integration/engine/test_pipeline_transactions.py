@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from app.domain.deployment import DeploymentStatus, StageKind
 from app.domain.errors import Conflict, Invalid, NotFound
-from app.domain.events import PauseRequested, StageReported
+from app.domain.events import CancelRequested, PauseRequested, StageReported
+from app.domain.pipeline import decide
+from app.infrastructure.db import deployment_store
 from app.orchestrator import claims, outcomes, submitting
 from app.orchestrator.deployments import Submission, draft_of
 from tests.integration.engine.conftest import Lab
@@ -154,3 +158,63 @@ def test_one_idempotency_key_makes_one_deployment(lab: Lab) -> None:
     assert lab.sql("select count(*) from deployments") == [(1,)]
     with pytest.raises(Conflict, match="another body"):
         lab.accept("1.1.0", key="k")
+
+
+def test_a_claim_that_waited_for_a_cancel_claims_nothing(lab: Lab) -> None:
+    """The claim's own snapshot is older than what it waited for: PostgreSQL has to look again at what it updates."""
+    lab.environment()
+    lab.release("1.0.0")
+    for _ in range(10):
+        deployment = lab.submit("1.0.0")
+        stage = lab.stage(deployment, StageKind.SCAN)
+        with lab.orchestrator.database.raw() as connection:
+            loaded = deployment_store.load(connection, deployment)
+            assert loaded is not None
+            claimers = claiming(lab, deployment, stage, 1)
+            decision = decide(loaded.state, CancelRequested(True, "dora"), loaded.now, uuid4)
+            outcomes.write(connection, lab.orchestrator, loaded, decision, None)
+        assert joined(claimers) == [None]
+        assert lab.status(deployment) is DeploymentStatus.CANCELLED
+        assert lab.sql("select attempt, claimable from stages where id = %s", stage) == [(0, False)]
+        numbers = lab.sql("select seq from deployment_events where deployment_id = %s order by seq", deployment)
+        assert [seq for (seq,) in numbers] == list(range(1, len(numbers) + 1))
+
+
+def test_claims_at_once_claim_once_and_number_their_events_without_a_gap(lab: Lab) -> None:
+    lab.environment()
+    lab.release("1.0.0")
+    for _ in range(10):
+        deployment = lab.submit("1.0.0")
+        stage = lab.stage(deployment, StageKind.SCAN)
+        with lab.orchestrator.database.raw() as connection:
+            assert deployment_store.load(connection, deployment) is not None
+            claimers = claiming(lab, deployment, stage, 3)
+            connection.execute("update deployments set event_seq = event_seq + 5 where id = %s", (deployment,))
+        assert sorted(claim is None for claim in joined(claimers)) == [False, True, True]
+        (last, highest) = lab.sql(
+            "select d.event_seq, (select max(seq) from deployment_events e where e.deployment_id = d.id)"
+            " from deployments d where id = %s", deployment,
+        )[0]  # fmt: skip
+        assert last == highest
+
+
+Claimers = list[Future[claims.ClaimedStage | None]]
+
+
+def claiming(lab: Lab, deployment: UUID, stage: UUID, count: int) -> Claimers:
+    """So many workers that try to claim a stage whose deployment is locked, all of them waiting for it."""
+    pool = ThreadPoolExecutor(count)
+    claimers = [
+        pool.submit(claims.claim_stage, lab.orchestrator, uuid4(), deployment, stage) for _ in range(count)
+    ]
+    pool.shutdown(wait=False)
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    deadline = time.monotonic() + 30
+    while lab.sql(waiting)[0][0] < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return claimers
+
+
+def joined(claimers: Claimers) -> list[claims.ClaimedStage | None]:
+    return [claimer.result(30) for claimer in claimers]

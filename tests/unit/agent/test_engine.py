@@ -43,7 +43,7 @@ def test_an_error_behind_the_commit_is_finished(tmp_path: Path, monkeypatch: pyt
     actions = CutActions(HolderLost("gone"), sqlite3.OperationalError("still full"))
 
     async def scenario() -> None:
-        engine = Engine(journal, actions, Counters(), lambda: True, lambda: None)
+        engine = Engine(journal, actions, Counters(), lambda: True)
         engine.submit(COMMAND)
         ended, result = await engine.wait("op", 20.0)
         assert (ended, result["state"], result["step"], result["changed"]) == (True, "succeeded", "switched", True)

@@ -153,7 +153,8 @@ def test_everything_is_flushed_before_it_returns(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "fsync", record)
     unpack(archive(file("d/e/a"), folder("empty"), *(file(f"f{number}") for number in range(100))), tmp_path / "r")
-    assert flushed == {str(path) for path in [tmp_path, tmp_path / "r", *(tmp_path / "r").rglob("*")]}
+    # Its name in the parent is for whoever renames it to its last one.
+    assert flushed == {str(path) for path in [tmp_path / "r", *(tmp_path / "r").rglob("*")]}
 
 
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
