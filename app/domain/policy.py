@@ -10,6 +10,7 @@ from typing import Any
 
 from app.domain.durations import Amount, short_duration
 from app.domain.field_reader import FieldReader, shortened
+from app.domain.findings import ScanPolicy, read_scan_policy, scan_policy_json
 
 A_QUARTER = Amount(25, percent=True)
 A_FIFTH = Amount(20, percent=True)
@@ -40,6 +41,13 @@ class Overtaken(StrEnum):
     RUN = "run"
 
 
+class BuildNetwork(StrEnum):
+    """Whether what a release's build and tests run may reach the network."""
+
+    NONE = "none"
+    ALLOWED = "allowed"
+
+
 class OnPausedTimeout(StrEnum):
     ROLLBACK = "rollback"
     RESUME = "resume"
@@ -64,7 +72,7 @@ class Policy:
     """What an environment asks of every rollout. Durations are timedeltas, amounts of nodes are `Amount`.
 
     `later` keeps, checked for shape and as given, the sections whose features are built in later parts
-    (canary, blueGreen, judge, scan, build, predecessors, freeze), so that they are stored and shown.
+    (canary, blueGreen, judge, predecessors, freeze), so that they are stored and shown.
     """
 
     strategy: StrategyKind = StrategyKind.ROLLING
@@ -77,6 +85,8 @@ class Policy:
     on_node_lost: OnNodeLost = OnNodeLost.ABORT
     rolling: Rolling = Rolling()
     approvals: Approvals = Approvals()
+    scan: ScanPolicy = field(default_factory=ScanPolicy)
+    build_network: BuildNetwork = BuildNetwork.NONE
     supersede: bool = False
     overtaken: Overtaken = Overtaken.SUPERSEDE
     paused_timeout: timedelta = timedelta(hours=24)
@@ -109,9 +119,9 @@ class Policy:
             "fourEyes": self.approvals.four_eyes,
             "timeout": short_duration(self.approvals.timeout),
         }
-        for name in ("scan", "build"):
-            body[name] = dict(_LATER_DEFAULTS[name], **self.later.get(name, {}))
         body |= {
+            "scan": scan_policy_json(self.scan),
+            "build": {"network": self.build_network.value},
             "supersede": self.supersede,
             "overtaken": self.overtaken.value,
             "pausedTimeout": short_duration(self.paused_timeout),
@@ -136,8 +146,6 @@ _LATER_DEFAULTS: dict[str, dict[str, Any]] = {
         "maximumSoak": "15m",
         "onInconclusive": "pause",
     },
-    "scan": {"stopAt": "high", "osvData": "optional", "exceptions": []},
-    "build": {"network": "none"},
 }
 _LATER_LISTS = ("predecessors", "freeze")
 
@@ -159,6 +167,8 @@ def parse_policy(body: Mapping[str, Any]) -> Policy:
         on_node_lost=reader.word("onNodeLost", OnNodeLost, OnNodeLost.ABORT),
         rolling=_rolling(reader.section("rolling")),
         approvals=_approvals(reader.section("approvals")),
+        scan=read_scan_policy(reader.section("scan")),
+        build_network=_build_network(reader.section("build")),
         supersede=reader.flag("supersede", default=False),
         overtaken=reader.word("overtaken", Overtaken, Overtaken.SUPERSEDE),
         paused_timeout=reader.duration("pausedTimeout", timedelta(hours=24)),
@@ -194,6 +204,12 @@ def _approvals(reader: FieldReader) -> Approvals:
             reader.complain("roles", f"knows no role {shortened(role)!r}; there are {', '.join(ROLES)}")
     reader.unknown_keys()
     return approvals
+
+
+def _build_network(reader: FieldReader) -> BuildNetwork:
+    network = reader.word("network", BuildNetwork, BuildNetwork.NONE)
+    reader.unknown_keys()
+    return network
 
 
 def _later(reader: FieldReader) -> dict[str, Any]:

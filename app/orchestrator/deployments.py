@@ -18,6 +18,7 @@ from app.domain.events import (
     PromoteRequested,
     ResumeRequested,
 )
+from app.domain.findings import OsvData, StopAt
 from app.domain.policy import Policy, StrategyKind, parse_policy
 from app.domain.strategies import BUILT
 from app.infrastructure.db.engine import Raw
@@ -166,8 +167,10 @@ def _refuse_what_is_not_built(draft: Draft, manifest: Mapping[str, Any]) -> None
         errors["version"] = ["the release has tests, which this version of HotSwap cannot run yet"]
     if draft.strategy not in BUILT:
         errors["strategy"] = [f"{draft.strategy.value} is not built yet; direct and rolling are"]
-    scan = policy.to_json()["scan"]
-    if scan["stopAt"] not in ("high", "critical", "never") or scan["osvData"] == "required":
+    if (
+        policy.scan.stop_at not in (StopAt.HIGH, StopAt.CRITICAL, StopAt.NEVER)
+        or policy.scan.osv_data is OsvData.REQUIRED
+    ):
         errors["targetEnvironment"] = [
             f"the policy of {draft.environment_name} asks for a stricter scan: not built yet"
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from app.domain.durations import Amount
 from app.domain.errors import Invalid
+from app.domain.findings import ScanException, ScanPolicy, StopAt
 from app.domain.policy import (
     Approvals,
+    BuildNetwork,
     OnNodeLost,
     OnPausedTimeout,
     Overtaken,
@@ -92,7 +94,12 @@ def test_every_field_is_read() -> None:
             "blueGreen": {"keepWarm": "11m"},
             "judge": {"minimumRequests": 100},
             "approvals": {"required": 1, "roles": ["Admin"], "fourEyes": True, "timeout": "1h"},
-            "scan": {"exceptions": [{"id": "CVE-1"}]},
+            "scan": {
+                "stopAt": "medium",
+                "exceptions": [
+                    {"name": "old", "rule": "osv.CVE-1", "reason": "not reached", "until": "2027-01-31"},
+                ],
+            },
             "build": {"network": "allowed"},
             "supersede": True,
             "overtaken": "run",
@@ -115,6 +122,10 @@ def test_every_field_is_read() -> None:
         on_node_lost=OnNodeLost.PAUSE,
         rolling=Rolling(Amount(2, percent=False), Amount(50, percent=True)),
         approvals=Approvals(1, ("Admin",), True, timedelta(hours=1)),
+        scan=ScanPolicy(
+            StopAt.MEDIUM, exceptions=(ScanException("old", "osv.CVE-1", "not reached", date(2027, 1, 31)),)
+        ),
+        build_network=BuildNetwork.ALLOWED,
         supersede=True,
         overtaken=Overtaken.RUN,
         paused_timeout=timedelta(hours=1),
@@ -125,8 +136,6 @@ def test_every_field_is_read() -> None:
             "canary": {"by": "traffic"},
             "blueGreen": {"keepWarm": "11m"},
             "judge": {"minimumRequests": 100},
-            "scan": {"exceptions": [{"id": "CVE-1"}]},
-            "build": {"network": "allowed"},
             "predecessors": [{"environment": "Staging", "atLeast": "1h"}],
             "freeze": [{"rrule": "FREQ=DAILY"}],
         },
@@ -188,8 +197,8 @@ def test_every_bad_field_is_named_at_once() -> None:
         "approvals.fourEyes": ["must be true or false"],
         "approvals.timeout": ["must be a duration such as 90s, 5m or 2h"],
         "approvals.who": ["is not a field"],
-        "scan.exceptions": ["must look like []"],
-        "build.network": ["must look like 'none'"],
+        "scan.exceptions": ["must be a list of at most 500 exceptions"],
+        "build.network": ["must be one of none, allowed"],
         "supersede": ["must be true or false"],
         "overtaken": ["must be one of supersede, run"],
         "pausedTimeout": ["must be a duration such as 90s, 5m or 2h"],
