@@ -93,6 +93,7 @@ class WaitingKind(StrEnum):
     PAUSED = "paused"
     BACKOFF = "backoff"
     APPROVAL = "approval"
+    BUILD = "build"
 
 
 class Direction(StrEnum):
@@ -163,6 +164,8 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    """`steps` are claimed one after the other; `step` counts from 1 and is the one that is open, under way, or next."""
+
     id: UUID
     kind: StageKind
     status: StageStatus
@@ -174,6 +177,8 @@ class Stage:
     output_tail: str | None = None
     losses: int = 0
     approval: Approval | None = None
+    step: int = 1
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True)

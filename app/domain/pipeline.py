@@ -2,8 +2,13 @@
 
 Stages and what each waits for:
 
-    Build --------> Test --+
-    Security Scan ---------+--> Approval --> Deploy to X --> Validation
+    Build --------> Test --------+
+      |                          |
+      +-----> (what was built) --+--> Approval --> Deploy to X --> Validation
+    Security Scan (the source) --+
+
+Of a release that is built Security Scan has two steps, each claimed on its own: the source, beside Build, and what was
+built, after it. The gate waits for both.
 
 `decide()` is pure: it is given the time and new ids. The engine does nothing that is not a command it returned.
 """
@@ -16,7 +21,15 @@ from datetime import datetime
 from uuid import UUID
 
 from app.domain import approvals, claims, ending, lane_entry, operations, requests, stages
-from app.domain.deployment import Course, Deployment, DeploymentKind, DeploymentStatus, StageKind, StageStatus
+from app.domain.deployment import (
+    Course,
+    Deployment,
+    DeploymentKind,
+    DeploymentStatus,
+    StageKind,
+    StageStatus,
+    WaitingKind,
+)
 from app.domain.events import (
     ApprovalExpired,
     ApprovalGiven,
@@ -67,21 +80,30 @@ class PlannedStage:
 
     kind: StageKind
     skipped: str | None
+    steps: int = 1
 
 
-def plan(kind: DeploymentKind, *, builds: bool, tests: bool, approvals: bool) -> tuple[PlannedStage, ...]:
-    """All six stages, in the pipeline's order; one that does not apply carries its reason."""
+def plan(
+    kind: DeploymentKind, *, builds: bool, tests: bool, approvals: bool, made_by: str | None = None
+) -> tuple[PlannedStage, ...]:
+    """All six stages, in the pipeline's order; one that does not apply carries its reason.
+
+    `builds` and `tests`: whether the release has a build, and tests. `made_by` says which run did both before.
+    """
     if kind is DeploymentKind.DEPLOY:
         reasons = {
-            StageKind.BUILD: None if builds else "the release has nothing to build",
+            StageKind.BUILD: made_by if builds else "the release has nothing to build",
             StageKind.SCAN: None,
-            StageKind.TEST: None if tests else "the release has no tests",
+            StageKind.TEST: made_by if tests else "the release has no tests",
             StageKind.APPROVAL: None if approvals else "nothing asks for an approval",
         }
     else:
         why = "going back to what ran before" if kind is DeploymentKind.ROLLBACK else "brings nodes to desired state"
         reasons = dict.fromkeys((StageKind.BUILD, StageKind.SCAN, StageKind.TEST, StageKind.APPROVAL), why)
-    return tuple(PlannedStage(stage, reasons.get(stage)) for stage in StageKind)
+    scans = 2 if kind is DeploymentKind.DEPLOY and builds else 1
+    return tuple(
+        PlannedStage(stage, reasons.get(stage), scans if stage is StageKind.SCAN else 1) for stage in StageKind
+    )
 
 
 def start(state: Deployment, now: datetime, new_id: Callable[[], UUID]) -> Decision:
@@ -151,6 +173,9 @@ def _open_stages(turn: Turn) -> None:
     state = turn.state
     if state.course is not Course.FORWARD:
         return
+    scan = state.stage(StageKind.SCAN)
+    if scan.waiting is WaitingKind.BUILD and not scan.claimable and state.stage(StageKind.BUILD).status.passed:
+        turn.dispatch_stage(scan, status=StageStatus.PENDING, waiting=None)
     for stage in state.stages:
         waits = any(not state.stage(kind).status.passed for kind in AFTER[stage.kind])
         if stage.status is not StageStatus.PENDING or stage.claimable or stage.attempt > 0 or waits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from app.domain import ending, going_back, lane_entry, rollout
@@ -39,8 +40,19 @@ def reported(turn: Turn, event: StageReported) -> None:
     elif stage.kind is StageKind.DEPLOY:
         # Only its operations can make it succeed; a worker that says so without a lane is wrong.
         fail(turn, stage, "reported as done without a lane", event.output_tail)
+    elif stage.step < stage.steps:
+        _next_step(turn, stage, event.message)
     else:
         turn.end_stage(stage, StageStatus.SUCCEEDED, event.message, event.output_tail)
+
+
+def _next_step(turn: Turn, stage: Stage, message: str | None) -> None:
+    """The source has been looked through: the rest of the scan is of what Build makes, and waits for it."""
+    turn.emit("stage.stepSucceeded", stage=turn.state.name_of(stage), step=stage.step, message=message)
+    waits = replace(
+        stage, step=stage.step + 1, status=StageStatus.WAITING, waiting=WaitingKind.BUILD, losses=0, message=message
+    )
+    turn.state = turn.state.with_stage(waits)
 
 
 def fail(turn: Turn, stage: Stage, message: str, output_tail: str | None = None) -> None:

@@ -32,6 +32,7 @@ class ClaimedStage:
     stage_id: UUID
     attempt: int
     kind: StageKind
+    step: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def claim_stage(
     values = _values(orchestrator, executor_id, deployment_id, stage_id, STAGE_BUDGET)
     with orchestrator.database.single() as connection:
         row: Any = connection.execute(SQL["claim_stage"], values).fetchone()
-    return ClaimedStage(deployment_id, stage_id, row[0], StageKind(row[1])) if row else None
+    return ClaimedStage(deployment_id, stage_id, row[0], StageKind(row[1]), row[2]) if row else None
 
 
 def claim_operation(

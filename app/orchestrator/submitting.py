@@ -97,6 +97,7 @@ def initial(orchestrator: Orchestrator, draft: Draft) -> Deployment:
             kind=each.kind,
             status=StageStatus.SKIPPED if each.skipped else StageStatus.PENDING,
             message=each.skipped,
+            steps=each.steps,
         )
         for each in planned
     )

@@ -101,10 +101,13 @@ def read(row: Any, stages: list[Any], operations: list[Any]) -> Loaded:
 
 
 def _stage(row: Any) -> Stage:
-    stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, _now = row
+    (
+        stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, step, steps,
+        _now,
+    ) = row  # fmt: skip
     return Stage(
         stage_id, StageKind(kind), StageStatus(status), attempt, claimable, due_at,
-        WaitingKind(waiting) if waiting else None, message, output_tail, losses, _approval(approval),
+        WaitingKind(waiting) if waiting else None, message, output_tail, losses, _approval(approval), step, steps,
     )  # fmt: skip
 
 
@@ -171,6 +174,7 @@ def stage_change(stage: Stage, extras: Extras) -> dict[str, Any]:
         "losses": stage.losses,
         "waiting": stage.waiting.value if stage.waiting else None,
         "approval": _approval_change(stage.approval),
+        "step": stage.step,
         "blocked_by": _text(extras.blocked_by) if stage.waiting is WaitingKind.LANE else None,
         "ended": stage.status.ended,
     }
@@ -221,5 +225,6 @@ def new_stage(stage: Stage, position: int) -> dict[str, Any]:
         "status": stage.status.value,
         "claimable": stage.claimable,
         "message": stage.message,
+        "steps": stage.steps,
         "ended": stage.status.ended,
     }

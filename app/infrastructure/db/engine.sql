@@ -13,11 +13,12 @@ with deployment as (
             %(requester_email)s, %(description)s, %(details)s, %(trace_id)s, %(not_before)s, %(place)s, %(retry_of)s,
             %(rollback_of)s, %(targets)s, jsonb_array_length(%(events)s::jsonb), %(now)s)
 ), stage as (
-    insert into stages (id, tenant_id, deployment_id, position, kind, status, claimable, message, ended_at)
-    select s.id, %(tenant_id)s, %(id)s, s.position, s.kind, s.status, s.claimable, s.message,
+    insert into stages (id, tenant_id, deployment_id, position, kind, status, claimable, message, steps, ended_at)
+    select s.id, %(tenant_id)s, %(id)s, s.position, s.kind, s.status, s.claimable, s.message, s.steps,
            case when s.ended then hotswap_now() end
       from jsonb_to_recordset(%(stages)s::jsonb)
-           as s (id uuid, position integer, kind text, status text, claimable boolean, message text, ended boolean)
+           as s (id uuid, position integer, kind text, status text, claimable boolean, message text, steps integer,
+                 ended boolean)
 ), event as (
     insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)
     select %(id)s, n, %(tenant_id)s, e->>'kind', e->'body', %(now)s
@@ -38,7 +39,8 @@ select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_n
 
 -- name: read_stages
 -- With the time, read after the lock was granted.
-select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, hotswap_now()
+select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, step, steps,
+       hotswap_now()
   from stages where deployment_id = %(deployment_id)s order by position
 
 -- name: read_operations
@@ -56,7 +58,7 @@ with stage as (
     update stages
        set status = s.status, claimable = s.claimable, due_at = s.due_at, message = s.message,
            output_tail = s.output_tail, losses = s.losses, executor_id = null, deadline_at = null,
-           blocked_by = s.blocked_by, approval = coalesce(s.approval, stages.approval),
+           blocked_by = s.blocked_by, approval = coalesce(s.approval, stages.approval), step = s.step,
            waiting_since = case when s.waiting is null then null
                                 when stages.waiting is not distinct from s.waiting then stages.waiting_since
                                 else %(now)s end,
@@ -67,7 +69,8 @@ with stage as (
            ended_at = case when s.ended then %(now)s::timestamptz end
       from jsonb_to_recordset(%(stages)s::jsonb)
            as s (id uuid, status text, claimable boolean, due_at timestamptz, waiting text, message text,
-                 output_tail text, losses integer, blocked_by uuid, approval jsonb, ended boolean)
+                 output_tail text, losses integer, blocked_by uuid, approval jsonb, step integer,
+                 ended boolean)
      where stages.id = s.id and stages.deployment_id = %(id)s
 ), event as (
     insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)
@@ -134,7 +137,7 @@ with locked as materialized (
       from locked
      where stages.id = %(work_id)s and stages.deployment_id = locked.id and claimable
        and (due_at is null or due_at <= hotswap_now())
- returning stages.id, deployment_id, tenant_id, kind, attempt, waiting
+ returning stages.id, deployment_id, tenant_id, kind, attempt, waiting, step
 ), woken as (
     delete from outbox using claimed where outbox.work_id = claimed.id
 ), numbered as (
@@ -150,7 +153,7 @@ with locked as materialized (
                                                          else claimed.kind end, 'attempt', claimed.attempt)
       from claimed join numbered on numbered.id = claimed.deployment_id
 )
-select attempt, kind from claimed
+select attempt, kind, step from claimed
 
 -- name: lock_for_claim
 -- Before claim_operation in one transaction, in a statement of its own: the cap counts what was committed meanwhile.

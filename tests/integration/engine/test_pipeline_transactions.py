@@ -218,3 +218,30 @@ def claiming(lab: Lab, deployment: UUID, stage: UUID, count: int) -> Claimers:
 
 def joined(claimers: Claimers) -> list[claims.ClaimedStage | None]:
     return [claimer.result(30) for claimer in claimers]
+
+
+def test_a_scan_of_two_steps_is_claimed_once_for_each(lab: Lab) -> None:
+    lab.environment()
+    lab.release("1.0.0")
+    deployment = with_a_build(lab)
+    scan = lab.stage(deployment, StageKind.SCAN)
+    first = claims.claim_stage(lab.orchestrator, lab.executor, deployment, scan)
+    assert first is not None and (first.attempt, first.step) == (1, 1)
+    lab.happen(deployment, StageReported(scan, 1, succeeded=True, message="the source is fine"))
+    assert claims.claim_stage(lab.orchestrator, lab.executor, deployment, scan) is None
+    waits = lab.sql("select status, waiting, step, steps from stages where id = %s", scan)
+    assert waits == [("Waiting", "build", 2, 2)]
+    lab.pass_stage(deployment, StageKind.BUILD)
+    second = claims.claim_stage(lab.orchestrator, lab.executor, deployment, scan)
+    assert second is not None and (second.attempt, second.step) == (2, 2)
+    lab.happen(deployment, StageReported(scan, 1, succeeded=False))  # of the first step, told again
+    lab.happen(deployment, StageReported(scan, 2, succeeded=True))
+    assert lab.stage_status(deployment, StageKind.SCAN) == "Succeeded"
+    assert lab.sql("select count(*) from outbox where work_id = %s", scan) == [(0,)]
+
+
+def with_a_build(lab: Lab) -> UUID:
+    """A deployment of a release that has a build."""
+    with lab.orchestrator.database.raw() as connection:
+        draft = draft_of(connection, lab.requester, Submission("greeter", "1.0.0", "QA"), "t")
+        return submitting.insert(connection, lab.orchestrator, replace(draft, builds=True)).state.id

@@ -52,6 +52,8 @@ def test_it_is_asked_once_all_before_it_have_passed() -> None:
     play.run_stage(StageKind.BUILD)
     assert play.stage(APPROVAL).status is StageStatus.PENDING
     play.run_stage(StageKind.TEST)
+    assert play.stage(APPROVAL).status is StageStatus.PENDING
+    play.run_stage(StageKind.SCAN)  # of what was built
     assert play.stage(APPROVAL).status is StageStatus.WAITING
 
 

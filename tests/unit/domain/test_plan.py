@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.domain.deployment import DeploymentKind, DeploymentStatus, StageKind, StageStatus
+from app.domain.deployment import DeploymentKind, DeploymentStatus, StageKind, StageStatus, WaitingKind
 from app.domain.events import ApprovalGiven, Dispatch, StageReported
 from app.domain.pipeline import Decision, decide, plan, start
 from app.domain.policy import Policy
@@ -70,6 +70,9 @@ def test_the_lane_waits_for_whatever_was_planned() -> None:
             play.send(ApprovalGiven("bob", own=False))
         else:
             play.run_stage(last)
+        if last is BUILD:
+            assert not play.stage(DEPLOY).claimable
+            play.run_stage(SCAN)  # of what was built
         assert play.stage(DEPLOY).claimable
 
 
@@ -112,13 +115,49 @@ def test_build_and_scan_run_side_by_side_and_each_is_dispatched_once() -> None:
 def test_test_follows_build_and_the_gate_waits_for_all_three_in_any_order() -> None:
     decision = reported(whole(), BUILD)
     assert open_stages(decision) == [SCAN, TEST]
-    by_scan_last = reported(reported(decision, TEST), SCAN)
-    by_test_last = reported(reported(decision, SCAN), TEST)
+    scanned = reported(decision, SCAN)
+    by_scan_last = reported(reported(scanned, TEST), SCAN)
+    by_test_last = reported(reported(scanned, SCAN), TEST)
     assert open_stages(reported(decision, TEST)) == [SCAN]
-    assert open_stages(reported(decision, SCAN)) == [TEST]
+    assert open_stages(scanned) == [SCAN, TEST]  # what was built is looked through, too
+    assert open_stages(reported(scanned, SCAN)) == [TEST]
     for each in (by_scan_last, by_test_last):
         assert (open_stages(each), each.state.stage(APPROVAL).status) == ([], StageStatus.WAITING)
     assert open_stages(decide(by_scan_last.state, ApprovalGiven("bob", own=False), START, ids())) == [DEPLOY]
+
+
+def test_the_scan_of_what_is_built_waits_for_the_build() -> None:
+    decision = reported(whole(), SCAN)
+    scan = decision.state.stage(SCAN)
+    assert (scan.status, scan.waiting, scan.step, scan.steps) == (StageStatus.WAITING, WaitingKind.BUILD, 2, 2)
+    assert not scan.claimable
+    built = reported(decision, BUILD)
+    again = built.state.stage(SCAN)
+    assert (again.status, again.waiting, again.step, again.claimable) == (StageStatus.PENDING, None, 2, True)
+    assert Dispatch(again.id) in built.commands
+    ended = reported(built, SCAN).state.stage(SCAN)
+    assert (ended.status, ended.attempt) == (StageStatus.SUCCEEDED, 2)
+
+
+def test_a_lost_claim_of_the_second_step_is_of_that_step() -> None:
+    play = Play.of(reported(reported(whole(), SCAN), BUILD))
+    scan = play.claim_stage(SCAN)
+    play.lose_claim(scan, poison=True)
+    assert (play.stage(SCAN).step, play.stage(SCAN).claimable, play.stage(SCAN).losses) == (2, True, 1)
+    play.run_stage(SCAN, succeeded=False, message="a secret")
+    assert play.state.reason == "Security Scan failed: a secret"
+
+
+def test_what_was_built_before_is_looked_through_at_once() -> None:
+    planned = plan(DeploymentKind.DEPLOY, builds=True, tests=True, approvals=False, made_by="built by run 7")
+    assert [each.skipped for each in planned[:3]] == ["built by run 7", None, "built by run 7"]
+    assert [each.steps for each in planned] == [1, 2, 1, 1, 1, 1]
+    play = Play(builds=True, tests=True, made_by="built by run 7")
+    play.run_stage(SCAN)
+    assert (play.stage(SCAN).step, play.stage(SCAN).claimable) == (2, True)
+    assert not play.stage(DEPLOY).claimable
+    play.run_stage(SCAN)
+    assert play.stage(DEPLOY).claimable
 
 
 def test_a_failed_stage_ends_it_and_the_others_say_how_far_they_came() -> None:

@@ -100,6 +100,8 @@ class Stage(_Work, Owned, Base):
     waiting_since: Mapped[datetime | None]
     blocked_by: Mapped[UUID | None]
     approval: Mapped[dict[str, Any] | None]
+    step: Mapped[int] = mapped_column(server_default="1")
+    steps: Mapped[int] = mapped_column(server_default="1")
     message: Mapped[str | None] = mapped_column(Text)
 
 

@@ -1,4 +1,4 @@
-"""What the Approval stage waits for is kept with the stage, read and written under the deployment's lock like it."""
+"""What the Approval stage waits for, and how far a stage of several steps is, are kept with the stage."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("stages", sa.Column("approval", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
+    for name in ("step", "steps"):
+        op.add_column("stages", sa.Column(name, sa.Integer(), server_default="1", nullable=False))
     # The list of what waits for people, and of what has waited for too long.
     op.create_index(
         op.f("ix_stages_asking"), "stages", ["due_at"], postgresql_where=sa.text("waiting = 'approval'")
@@ -22,4 +24,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index(op.f("ix_stages_asking"), table_name="stages")
-    op.drop_column("stages", "approval")
+    for name in ("steps", "step", "approval"):
+        op.drop_column("stages", name)
