@@ -102,8 +102,8 @@ def read(row: Any, stages: list[Any], operations: list[Any]) -> Loaded:
 
 def _stage(row: Any) -> Stage:
     (
-        stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, step, steps,
-        _now,
+        stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, step,
+        steps, _now,
     ) = row  # fmt: skip
     return Stage(
         stage_id, StageKind(kind), StageStatus(status), attempt, claimable, due_at,

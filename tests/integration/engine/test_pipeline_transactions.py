@@ -69,11 +69,11 @@ def test_two_stages_that_end_together_open_the_gate_once(lab: Lab) -> None:
     for _ in range(10):
         with lab.orchestrator.database.raw() as connection:
             draft = draft_of(connection, lab.requester, Submission("greeter", "1.0.0", "QA"), "t")
-            draft = replace(draft, builds=True)
+            draft = replace(draft, tests=True)
             deployment = submitting.insert(connection, lab.orchestrator, draft).state.id
         claimed = [
             claims.claim_stage(lab.orchestrator, lab.executor, deployment, lab.stage(deployment, kind))
-            for kind in (StageKind.BUILD, StageKind.SCAN)
+            for kind in (StageKind.TEST, StageKind.SCAN)
         ]
         together = threading.Barrier(2)
 
