@@ -318,3 +318,44 @@ def test_a_cluster_tells_which_modules_are_not_well(tmp_path: Path, capsys: pyte
     api.on("GET", "/clusters/QA", answer({"environment": "QA", "healthyNodes": 0, "totalNodes": 1, "nodes": [node]}))
     assert hotswap("cluster", "show", "QA", home=tmp_path, api=api) == 0
     assert "web 1.1.0, queue 2.0.0 (crashLoop)" in capsys.readouterr().out
+
+
+APPROVAL = {
+    "deploymentExecutionId": DEPLOYMENT, "moduleName": "web", "version": "1.1.0", "targetEnvironment": "Production",
+    "requestedBy": "dora", "status": "Pending", "given": 1, "required": 2, "approvers": ["bob"],
+    "timeRemaining": "23:59:12.000", "timeoutAt": "2026-11-25T10:00:00Z",
+}  # fmt: skip
+
+
+def test_approvals_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api = Api()
+    api.on("GET", "/approvals/pending", answer([APPROVAL]), answer([]))
+    assert hotswap("approval", "list", home=tmp_path, api=api) == 0
+    out = capsys.readouterr().out
+    for text in (DEPLOYMENT, "web", "1.1.0", "Production", "dora", "1/2", "23h59m"):
+        assert text in out
+    assert hotswap("approval", "list", home=tmp_path, api=api) == 0
+    assert capsys.readouterr().out == "Nothing waits for an approval.\n"
+
+
+@pytest.mark.parametrize("word", ["approve", "reject"])
+def test_an_approval_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    api = Api()
+    path = f"/approvals/deployments/{DEPLOYMENT}/{word}"
+    decided = APPROVAL | {"status": "Approved" if word == "approve" else "Rejected"}
+    api.on("POST", path, answer(APPROVAL), answer(decided))
+    assert hotswap("approval", word, DEPLOYMENT, "--reason", "seen it", home=tmp_path, api=api) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "web 1.1.0 to Production: Pending", "bob of 2 so far; until 2026-11-25 10:00:00Z",
+    ]  # fmt: skip
+    assert hotswap("approval", word, DEPLOYMENT, home=tmp_path, api=api) == 0
+    assert decided["status"] in capsys.readouterr().out
+
+
+def test_too_late_and_not_permitted_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api = Api()
+    path = f"/approvals/deployments/{DEPLOYMENT}/approve"
+    api.on("POST", path, answer({"detail": "It could be decided until noon."}, 410), answer({"detail": "No."}, 403))
+    assert hotswap("approval", "approve", DEPLOYMENT, home=tmp_path, api=api) == 5
+    assert "It could be decided until noon." in capsys.readouterr().err
+    assert hotswap("approval", "approve", DEPLOYMENT, home=tmp_path, api=api) == 4
