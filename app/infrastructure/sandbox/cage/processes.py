@@ -1,0 +1,158 @@
+"""The processes that descend from one, as /proc shows them: how many, what they use, and ending them all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Of a tree: processes, CPU seconds (of those that ended too, once waited for), resident bytes."""
+
+    processes: int
+    cpu_seconds: float
+    resident_bytes: int
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids below `root`, parents before children; what is born meanwhile may be missing."""
+    children = _children_of_one if _has_children_files() else _from_table_of_all()
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        below = children(waiting.pop())
+        found += below
+        waiting += below
+    return found
+
+
+def load(pids: Iterable[int]) -> Load:
+    """What these use together; those that are gone count nothing."""
+    count = 0
+    cpu = 0.0
+    resident = 0
+    for pid in pids:
+        fields = _stat(pid)
+        if fields is None:
+            continue
+        count += 1
+        cpu += sum(int(number) for number in fields[11:15]) / _TICKS
+        resident += int(fields[21]) * _PAGE
+    return Load(count, cpu, resident)
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """(pid, wait status) of each child of ours that has ended; does not wait. Raises ChildProcessError without any."""
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        yield pid, status
+
+
+def threads_of_user(user: int) -> int:
+    """How many threads run as a user: what RLIMIT_NPROC counts."""
+    total = 0
+    for entry in _numbered(Path("/proc")):
+        try:
+            if entry.stat().st_uid == user:
+                total += len(os.listdir(entry / "task"))  # noqa: PTH208
+        except OSError:
+            continue
+    return total
+
+
+def open_and_deleted(pids: Iterable[int], device: int) -> tuple[int, int]:
+    """Bytes that no folder shows: (of files on `device` that are deleted and still open, in memory files)."""
+    on_device: dict[tuple[int, int], int] = {}
+    in_memory: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        for link in _descriptors(pid):
+            try:
+                status = link.stat()
+                if status.st_nlink:
+                    continue
+                key = (status.st_dev, status.st_ino)
+                if status.st_dev == device:
+                    on_device[key] = status.st_blocks * 512
+                elif str(link.readlink()).startswith("/memfd:"):
+                    in_memory[key] = status.st_blocks * 512
+            except OSError:
+                continue
+    return sum(on_device.values()), sum(in_memory.values())
+
+
+def kill_everything_of(user: int) -> None:
+    """SIGKILL to all that runs as a user. As that user, kill(-1) reaches all of them in one step of the kernel's,
+    which no fork can slip through; so this needs root, and a user whom nobody else runs as."""
+    killer = os.fork()
+    if killer == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            os.kill(-1, signal.SIGKILL)
+        finally:
+            os._exit(0)
+    os.waitpid(killer, 0)
+
+
+def _descriptors(pid: int) -> list[Path]:
+    folder = Path(f"/proc/{pid}/fd")
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+@cache
+def _has_children_files() -> bool:
+    return Path("/proc/thread-self/children").exists()
+
+
+def _children_of_one(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in _numbered(Path(f"/proc/{pid}/task")):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def _from_table_of_all() -> Callable[[int], list[int]]:
+    """The same from one reading of the whole of /proc, for kernels without `children` files."""
+    table: dict[int, list[int]] = {}
+    for entry in _numbered(Path("/proc")):
+        fields = _stat(int(entry.name))
+        if fields is not None:
+            table.setdefault(int(fields[1]), []).append(int(entry.name))
+    return lambda pid: table.pop(pid, [])
+
+
+def _numbered(folder: Path) -> list[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if entry.name.isdigit()]
+    except OSError:
+        return []
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/<pid>/stat from the third (state) on: the name before may hold anything."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None

@@ -1,0 +1,281 @@
+"""The supervisor of one run: starts the command in its cage, watches it, ends it, and tells how it went.
+
+Two processes of ours, so that no single kill -9 lets anything go: the guardian (`guard`) adopts what the supervisor
+leaves when that dies, and the supervisor ends everything when the guardian or the caller is gone.
+
+    caller --control pipe--> guardian -> supervisor -> first process of the run -> command -> whatever it starts
+
+The caller's death is seen as the end of the control pipe and through a pidfd; a byte on that pipe cancels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from app.infrastructure.sandbox.cage import command, disk, layout, namespaces, processes, root, syscalls, users
+from app.infrastructure.sandbox.cage.cgroup import Group
+from app.infrastructure.sandbox.cage.watch import Watch
+from app.infrastructure.sandbox.plan import Identity, Plan, Sockets
+from app.infrastructure.sandbox.spec import Limit
+
+_SWEEP_PAUSE = 0.005
+# The kernel's out-of-memory killer is to choose what runs in the cage before anything of ours.
+_OOM_SCORE = "800"
+
+
+class Channels:
+    """The descriptors that lead to the caller."""
+
+    def __init__(self, control: int, result: int, output: int, caller: int) -> None:
+        self.control = control
+        self.result = result
+        self.output = output
+        self.caller = caller
+
+    def tell(self, message: dict[str, Any]) -> None:
+        with suppress(BrokenPipeError):
+            os.write(self.result, json.dumps(message).encode() + b"\n")
+
+
+def guard(plan: Plan, channels: Channels) -> None:
+    """The guardian: returns when the supervisor has ended and nothing of the run is left."""
+    syscalls.adopt_orphans()
+    group = Group(plan.cgroup) if plan.cgroup else None
+    user, lock = users.take_user() if plan.identity is Identity.DEDICATED else (None, None)
+    try:
+        if group is not None:
+            group.limit(plan.cgroup_controllers, plan.processes + 2, plan.memory_bytes)
+        guardian = os.getpid()
+        child = os.fork()
+        if child == 0:
+            _in_child(lambda: _Run(plan, channels, user, group, guardian).go(), channels.result)
+        os.close(channels.output)
+        os.close(channels.control)
+        os.waitpid(child, 0)
+        _sweep(user, group)
+    finally:
+        if group is not None:
+            group.close()
+        if lock is not None:
+            lock.close()
+
+
+def _in_child(work: Callable[[], None], tell: int) -> None:
+    """Does the work and never returns; what goes wrong is told as one line of JSON."""
+    code = 0
+    try:
+        work()
+    except BaseException as error:
+        with suppress(OSError):
+            os.write(tell, json.dumps({"failure": f"{type(error).__name__}: {error}"}).encode() + b"\n")
+        code = 125
+    os._exit(code)
+
+
+def _sweep(user: int | None, group: Group | None) -> None:
+    """Ends all that descends from us, until nothing does. Whatever a killed process leaves becomes our child."""
+    while True:
+        try:
+            for _ in processes.reap():
+                pass
+        except ChildProcessError:
+            return
+        if group is not None:
+            with suppress(OSError):
+                group.kill()
+        if user is not None:
+            processes.kill_everything_of(user)
+        below = processes.descendants(os.getpid())
+        processes.signal_all(below, signal.SIGSTOP)
+        processes.signal_all(below, signal.SIGKILL)
+        time.sleep(_SWEEP_PAUSE)
+
+
+class _Run:
+    """The supervisor's own state."""
+
+    def __init__(self, plan: Plan, channels: Channels, user: int | None, group: Group | None, guardian: int) -> None:
+        self._plan = plan
+        self._channels = channels
+        self._user = user
+        self._group = group
+        self._guardian = guardian
+        self._limit: Limit | None = None
+        self._status: int | None = None
+        self._killed = False
+        self._kill_at: float | None = None
+
+    def go(self) -> None:
+        syscalls.adopt_orphans()
+        plan = self._plan
+        folders = [_open(path) for path in (plan.workspace, plan.scratch) if path]
+        if self._user is not None:
+            for folder in folders:
+                disk.give(folder, self._user, self._user)
+        namespaces.prepare_children(plan)
+        watch = Watch(plan, folders, unlock=plan.identity is Identity.SAME)
+        begun = time.monotonic()
+        status_pipe, first = self._start()
+        # Not before: who is hidden can write neither the map of a user namespace nor its own OOM score.
+        syscalls.hide_own_memory()
+        self._follow(watch, status_pipe, first, begun + plan.wall_seconds)
+        _sweep(self._user if not plan.pid_namespace else None, self._group)
+        seconds = time.monotonic() - begun
+        limit = self._limit or watch.final() or self._from_status(watch)
+        if self._user is not None:
+            for folder in folders:
+                with suppress(disk.TooDeep):
+                    disk.give(folder, os.getuid(), os.getgid(), only_of=self._user)
+        self._channels.tell(
+            {
+                "status": self._status,
+                "limit": limit.name if limit else None,
+                "seconds": seconds,
+                "cpu": max(watch.cpu_seconds, _cpu_of_children()),
+                "peak": watch.peak_memory,
+            }
+        )
+
+    def _start(self) -> tuple[int, int]:
+        """(where the first process tells the command's wait status, its process id)."""
+        reader, writer = os.pipe()
+        protected = (os.getpid(), self._guardian, self._channels.caller)
+        first = os.fork()
+        if first == 0:
+            os.close(reader)
+            os.set_inheritable(writer, False)
+            _in_child(lambda: self._be_first(writer, protected), writer)
+        os.close(writer)
+        os.close(self._channels.output)
+        return reader, first
+
+    def _be_first(self, writer: int, protected: tuple[int, ...]) -> None:
+        """In the child. Without a pid namespace it becomes the command itself."""
+        plan = self._plan
+        syscalls.die_with_parent(signal.SIGKILL)
+        os.close(self._channels.control)
+        os.close(self._channels.result)
+        if self._group is not None:
+            self._group.enter()
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+        namespaces.enter_others(plan)
+        inside = layout.USER_INSIDE if self._user is None else self._user
+        if plan.mount_namespace:
+            root.build(plan, inside, network=plan.sockets is Sockets.ANY and not plan.network_namespace)
+
+        def become() -> None:
+            command.become_command(plan, self._user, self._channels.output, protected)
+
+        if not plan.pid_namespace:
+            become()
+        syscalls.hide_own_memory()
+        status = namespaces.be_first_process(lambda: _in_child(become, writer))
+        os.write(writer, json.dumps({"status": status}).encode() + b"\n")
+
+    def _follow(self, watch: Watch, status_pipe: int, first: int, deadline: float) -> None:
+        """Until the command has ended, of itself or by us. Raises OSError with what failed before it started."""
+        poll = select.poll()
+        first_ends = os.pidfd_open(first)
+        orders_end = {self._channels.control}
+        if os.getppid() == self._guardian:
+            orders_end.add(os.pidfd_open(self._guardian))
+        else:
+            self._end(Limit.CANCELLED)
+        for source in (first_ends, *orders_end):
+            poll.register(source, select.POLLIN)
+        while True:
+            now = time.monotonic()
+            due = min(self._kill_at or deadline, watch.next_look)
+            ready = {source for source, _ in poll.poll(max(0.0, due - now) * 1000)}
+            if first_ends in ready:
+                break
+            for source in ready & orders_end:
+                self._end(Limit.CANCELLED)
+                poll.unregister(source)
+                orders_end.discard(source)
+            self._look(watch, deadline)
+        os.close(first_ends)
+        self._collect(status_pipe, first)
+
+    def _look(self, watch: Watch, deadline: float) -> None:
+        now = time.monotonic()
+        if self._kill_at is not None and now >= self._kill_at:
+            self._kill()
+        elif self._kill_at is None and now >= deadline:
+            self._limit = Limit.WALL
+            self._kill_at = now + self._plan.grace_seconds
+            pids = self._inside()
+            processes.signal_all(pids, signal.SIGTERM)
+            processes.signal_all(pids, signal.SIGCONT)
+        if now >= watch.next_look:
+            limit = watch.look(self._inside())
+            if limit is not None:
+                self._end(limit)
+
+    def _inside(self) -> list[int]:
+        """The command's processes, without the first one of a pid namespace, which is ours."""
+        below = processes.descendants(os.getpid())
+        return below[1:] if self._plan.pid_namespace else below
+
+    def _end(self, limit: Limit) -> None:
+        self._limit = self._limit or limit
+        self._kill()
+
+    def _kill(self) -> None:
+        """SIGKILL for the first process of a pid namespace is the kernel's SIGKILL for all in it."""
+        self._kill_at = time.monotonic() + 1.0
+        self._killed = True
+        if self._group is not None:
+            with suppress(OSError):
+                self._group.kill()
+        if self._user is not None and not self._plan.pid_namespace:
+            processes.kill_everything_of(self._user)
+        processes.signal_all(processes.descendants(os.getpid()), signal.SIGKILL)
+
+    def _collect(self, status_pipe: int, first: int) -> None:
+        _, own_status = os.waitpid(first, 0)
+        told = _read_all(status_pipe)
+        if "failure" in told and not self._killed:
+            raise OSError(told["failure"])
+        self._status = told.get("status", own_status)
+
+    def _from_status(self, watch: Watch) -> Limit | None:
+        """The limits that the kernel keeps itself, by the signal that they end a process with; shells report 128 more
+        when it was a child of theirs."""
+        if self._group is not None and self._group.ran_out_of_memory():
+            return Limit.MEMORY
+        code = os.waitstatus_to_exitcode(self._status or 0)
+        number = -code if code < 0 else code - 128
+        if number == signal.SIGXFSZ:
+            return Limit.FILE_SIZE
+        used_up = max(watch.cpu_seconds, _cpu_of_children()) >= self._plan.cpu_seconds
+        return Limit.CPU if number in (signal.SIGXCPU, signal.SIGKILL) and used_up else None
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _read_all(source: int) -> dict[str, Any]:
+    """The first line that was told; {} when none was."""
+    text = b""
+    while piece := os.read(source, 65536):
+        text += piece
+    os.close(source)
+    first = text.partition(b"\n")[0]
+    return dict(json.loads(first)) if first else {}

@@ -1,0 +1,108 @@
+"""The watchdog: looks at what the run uses, and says which limit is passed. It ends nothing itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from app.infrastructure.sandbox.cage import disk, processes
+from app.infrastructure.sandbox.cage.disk import TooDeep, Usage
+from app.infrastructure.sandbox.plan import Plan
+from app.infrastructure.sandbox.spec import Limit
+
+# A look takes place at most this often, and costs at most a tenth of one core.
+LOOK_EVERY = 0.1
+_SHARE = 10.0
+# All folders are counted at least this often, and earlier once the file system holds so much more than at the last
+# count that the limit could be passed: a quarter of what is left of it.
+_COUNT_EVERY = 2.0
+_FRACTION = 4
+
+
+class Watch:
+    """One run's. Folders are given as descriptors, so that renaming them leads nowhere."""
+
+    def __init__(self, plan: Plan, folders: Sequence[int], *, unlock: bool) -> None:
+        self._plan = plan
+        self._folders = folders
+        self._unlock = unlock
+        self._start = self._count_folders()
+        self._used = Usage()
+        self._disk_cost = 0.0
+        self._counted_at = time.monotonic()
+        self._filled_then = self._statistics()
+        self.cpu_seconds = 0.0
+        self.peak_memory: int | None = None
+        self.next_look = 0.0
+
+    def look(self, pids: Sequence[int]) -> Limit | None:
+        """The limit that is passed, if any."""
+        begun = time.monotonic()
+        try:
+            return self._processes(pids) or self._disk(pids)
+        except TooDeep:
+            return Limit.DEPTH
+        finally:
+            now = time.monotonic()
+            self.next_look = now + max(LOOK_EVERY, (now - begun) * _SHARE)
+
+    def final(self) -> Limit | None:
+        """After all has ended: what the last moments have added to the folders."""
+        try:
+            self._used = self._added()
+        except TooDeep:
+            return Limit.DEPTH
+        return self._disk_limit()
+
+    def _processes(self, pids: Sequence[int]) -> Limit | None:
+        load = processes.load(pids)
+        # What a process used that its parent has not waited for yet is missing for a moment: the highest sum counts.
+        self.cpu_seconds = max(self.cpu_seconds, load.cpu_seconds)
+        self.peak_memory = max(self.peak_memory or 0, load.resident_bytes)
+        if load.resident_bytes > self._plan.memory_bytes:
+            return Limit.MEMORY
+        if load.processes > self._plan.processes:
+            return Limit.PROCESSES
+        return Limit.CPU if self.cpu_seconds > self._plan.cpu_seconds else None
+
+    def _disk(self, pids: Sequence[int]) -> Limit | None:
+        if not self._is_due():
+            return None
+        begun = time.monotonic()
+        self._used = self._added()
+        hidden, in_memory = processes.open_and_deleted(pids, os.fstat(self._folders[0]).st_dev)
+        self._used += Usage(hidden, 0)
+        self._counted_at = time.monotonic()
+        self._disk_cost = self._counted_at - begun
+        self._filled_then = self._statistics()
+        if in_memory > self._plan.memory_bytes:
+            return Limit.MEMORY
+        return self._disk_limit()
+
+    def _is_due(self) -> bool:
+        waited = time.monotonic() - self._counted_at
+        if waited >= max(_COUNT_EVERY, self._disk_cost * _SHARE):
+            return True
+        filled = self._statistics()
+        grown = Usage(filled.size - self._filled_then.size, filled.entries - self._filled_then.entries)
+        size_left = max(0, self._plan.disk_bytes - self._used.size)
+        entries_left = max(0, self._plan.files - self._used.entries)
+        return grown.size * _FRACTION > size_left or grown.entries * _FRACTION > entries_left
+
+    def _disk_limit(self) -> Limit | None:
+        if self._used.size > self._plan.disk_bytes:
+            return Limit.DISK
+        return Limit.FILES if self._used.entries > self._plan.files else None
+
+    def _added(self) -> Usage:
+        now = self._count_folders()
+        return Usage(now.size - self._start.size, now.entries - self._start.entries)
+
+    def _count_folders(self) -> Usage:
+        return sum((disk.measure(folder, unlock=self._unlock) for folder in self._folders), Usage())
+
+    def _statistics(self) -> Usage:
+        """What the whole file system holds, ours and others'."""
+        status = os.statvfs(self._folders[0])
+        return Usage((status.f_blocks - status.f_bfree) * status.f_frsize, status.f_files - status.f_ffree)
