@@ -21,7 +21,7 @@ def available() -> Capabilities:
         process = start_supervisor(None, writer)
     finally:
         os.close(writer)
-    with open(reader, "rb") as answers:
+    with os.fdopen(reader, "rb") as answers:
         process.communicate(b"null\n", timeout=_WITHIN)
         line = answers.readline()
     answer = json.loads(line) if line else {"failure": f"ended with {process.returncode}"}

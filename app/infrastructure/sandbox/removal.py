@@ -27,7 +27,7 @@ def remove_tree(path: Path) -> None:
 
 def _remove(name: str, parent: int) -> None:
     if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-        os.unlink(name, dir_fd=parent)  # noqa: PTH108
+        os.unlink(name, dir_fd=parent)
         return
     top = _opened(name, parent)
     try:
@@ -45,18 +45,18 @@ def _remove(name: str, parent: int) -> None:
                 waiting += _empty(folder, top, prefix, count)
             finally:
                 os.close(folder)
-            os.rmdir(folder_name, dir_fd=top)  # noqa: PTH106
+            os.rmdir(folder_name, dir_fd=top)
     finally:
         os.close(top)
-    os.rmdir(name, dir_fd=parent)  # noqa: PTH106
+    os.rmdir(name, dir_fd=parent)
 
 
 def _empty(folder: int, top: int | None, prefix: str, count: int) -> list[str]:
     """Unlinks all but folders, moves those to `top` under new names, and returns their names there."""
     moved: list[str] = []
-    for index, name in enumerate(os.listdir(folder)):  # noqa: PTH208
+    for index, name in enumerate(os.listdir(folder)):
         if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=folder)  # noqa: PTH108
+            os.unlink(name, dir_fd=folder)
         elif top is None:
             moved.append(name)
         else:
@@ -67,7 +67,7 @@ def _empty(folder: int, top: int | None, prefix: str, count: int) -> list[str]:
                 _make_own(below)
             finally:
                 os.close(below)
-            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=top)  # noqa: PTH104
+            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=top)
             moved.append(new_name)
     return moved
 

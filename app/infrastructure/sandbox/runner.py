@@ -137,7 +137,7 @@ class _Running:
     def _checked(self, code: int) -> dict[str, Any]:
         line = self._answer.partition(b"\n")[0]
         if not line:
-            raise SandboxBroken(f"the supervisor of the run ended with {code} before the run did; nothing of it is left")
+            raise SandboxBroken(f"the supervisor of the run ended with {code} before the run did")
         answer: dict[str, Any] = json.loads(line)
         if "failure" in answer:
             raise SandboxBroken(f"the command could not be put into its sandbox: {answer['failure']}")

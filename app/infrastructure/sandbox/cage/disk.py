@@ -120,6 +120,6 @@ def _unlocked(name: str, folder: int) -> int | None:
 
 def _names(folder: int) -> list[str]:
     try:
-        return os.listdir(folder)  # noqa: PTH208
+        return os.listdir(folder)
     except OSError:
         return []

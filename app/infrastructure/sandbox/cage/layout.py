@@ -5,8 +5,17 @@ from __future__ import annotations
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
-ETC = ("alternatives", "ca-certificates", "ca-certificates.conf", "ssl/certs", "ssl/openssl.cnf", "pki/tls/certs")
-ETC += ("pki/ca-trust", "pki/tls/openssl.cnf", "crypto-policies", "ld.so.cache", "ld.so.conf", "ld.so.conf.d")
+ETC: tuple[str, ...] = ("alternatives", "ca-certificates", "ca-certificates.conf", "ssl/certs")
+ETC += (
+    "ssl/openssl.cnf",
+    "pki/tls/certs",
+    "pki/ca-trust",
+    "pki/tls/openssl.cnf",
+    "crypto-policies",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+)
 ETC += ("localtime", "timezone", "locale.alias", "mime.types", "protocols", "services", "networks", "host.conf")
 ETC += ("gai.conf", "nsswitch.conf", "os-release", "debian_version", "lsb-release", "redhat-release", "alpine-release")
 ETC += ("login.defs", "profile", "profile.d", "bash.bashrc", "bashrc", "inputrc", "terminfo", "magic", "fonts", "perl")

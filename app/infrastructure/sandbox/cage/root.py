@@ -23,7 +23,7 @@ from app.infrastructure.sandbox.cage.syscalls import (
 from app.infrastructure.sandbox.plan import Plan, Proc
 
 _OLD = Path("/old")
-# Of statvfs(3) and mount(2): the same bits but for the last. A mount from outside keeps these, or remounting is refused.
+# Of statvfs(3) and mount(2): the same bits but for the last. A mount from outside keeps these, or it is not remounted.
 _KEPT_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | 1024 | 2048
 _ST_RELATIME = 4096
 

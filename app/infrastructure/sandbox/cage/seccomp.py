@@ -79,8 +79,20 @@ ARCHITECTURES = {"x86_64": X86_64, "aarch64": AARCH64}
 
 # Ways to a larger attack surface of the kernel, to mounts and namespaces of its own, or around this filter
 # (io_uring makes sockets without socket(2); keys are kept by user, not by namespace).
-_NEVER = ("io_uring_setup", "io_uring_enter", "io_uring_register", "mount", "umount2", "pivot_root", "open_tree")
-_NEVER += ("move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "setns", "bpf", "perf_event_open")
+_NEVER: tuple[str, ...] = ("io_uring_setup", "io_uring_enter", "io_uring_register", "mount", "umount2")
+_NEVER += (
+    "pivot_root",
+    "open_tree",
+    "move_mount",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "mount_setattr",
+    "setns",
+    "bpf",
+    "perf_event_open",
+)
 _NEVER += ("userfaultfd", "keyctl", "add_key", "request_key", "open_by_handle_at", "kexec_load", "kexec_file_load")
 _NEVER += ("init_module", "finit_module", "delete_module")
 # Those that take a structure, which a filter cannot look into. The C library then falls back to the older call.
@@ -90,8 +102,8 @@ _MODES = (("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("fchmodat2", 2), ("mkno
 # (call, position of the flags, position of the mode): the mode means something only when a file may be created.
 _OPENS = (("open", 1, 2), ("openat", 2, 3))
 # (call, position of a process id), kept from ours where they are processes of its own user.
-_TARGETS = (("kill", 0), ("tkill", 0), ("tgkill", 0), ("rt_sigqueueinfo", 0), ("rt_tgsigqueueinfo", 0))
-_TARGETS += (("pidfd_open", 0), ("prlimit64", 0))
+_TARGETS: tuple[tuple[str, int], ...] = (("kill", 0), ("tkill", 0), ("tgkill", 0), ("rt_sigqueueinfo", 0))
+_TARGETS += (("rt_tgsigqueueinfo", 0), ("pidfd_open", 0), ("prlimit64", 0))
 # Without an IPC namespace these would outlive the run, or reach others' memory.
 _SHARED_USER = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "shmget", "semget", "msgget")
 

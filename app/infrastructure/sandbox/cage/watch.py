@@ -59,7 +59,8 @@ class Watch:
         load = processes.load(pids)
         # What a process used that its parent has not waited for yet is missing for a moment: the highest sum counts.
         self.cpu_seconds = max(self.cpu_seconds, load.cpu_seconds)
-        self.peak_memory = max(self.peak_memory or 0, load.resident_bytes)
+        if load.processes:
+            self.peak_memory = max(self.peak_memory or 0, load.resident_bytes)
         if load.resident_bytes > self._plan.memory_bytes:
             return Limit.MEMORY
         if load.processes > self._plan.processes:

@@ -1,0 +1,77 @@
+"""Every isolation that this machine can give, from the strongest to the weakest, as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.infrastructure.sandbox.capabilities import Capabilities
+from app.infrastructure.sandbox.probe import available
+from app.infrastructure.sandbox.removal import remove_tree
+from tests.integration.sandbox.sites import NOBODY, Driver, Site
+
+_NO_NAMESPACES = {
+    "user_namespace": False,
+    "mount_namespace": False,
+    "pid_namespace": False,
+    "network_namespace": False,
+    "proc_mount": False,
+    "cgroup": "",
+    "cgroup_controllers": (),
+}
+NAMES = ("root", "root-bare", "root-plain", "user", "user-landlock", "user-bare")
+
+
+def _possible(name: str, root: Capabilities | None, user: Capabilities | None) -> Capabilities | None:
+    """What a site of this name has; None where the machine cannot give it."""
+    full = root if name.startswith("root") else user
+    if full is None:
+        return None
+    bare = replace(full, **_NO_NAMESPACES)
+    has_namespaces = full.mount_namespace and full.pid_namespace and full.network_namespace
+    return {
+        "root": full if has_namespaces else None,
+        "root-bare": bare,
+        "root-plain": replace(bare, landlock=0),
+        "user": full if has_namespaces else None,
+        "user-landlock": bare if bare.landlock else None,
+        "user-bare": replace(bare, landlock=0),
+    }[name]
+
+
+@pytest.fixture(scope="session")
+def base() -> Iterator[Path]:
+    """Reachable for other users, which folders of pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(prefix="hotswap-sandbox-"))
+    folder.chmod(0o777)
+    yield folder
+    remove_tree(folder)
+
+
+@pytest.fixture(scope="session")
+def sites(base: Path) -> Iterator[dict[str, Site]]:
+    drivers: list[Driver] = []
+    root_driver: Driver | None = None
+    user_driver: Driver | None = None
+    root: Capabilities | None = None
+    if os.geteuid() == 0:
+        root_driver, user_driver = Driver(0, base), Driver(NOBODY, base)
+        drivers += [root_driver, user_driver]
+        root = available()
+        user = Capabilities.from_json(user_driver.ask(do="available"))
+    else:
+        user = available()
+    found: dict[str, Site] = {}
+    for name in NAMES:
+        capabilities = _possible(name, root, user)
+        if capabilities is not None:
+            driver = None if name == "root" else root_driver if name.startswith("root") else user_driver
+            found[name] = Site(name, capabilities, base, driver)
+    yield found
+    for driver in drivers:
+        driver.close()
