@@ -24,7 +24,10 @@ _NO_NAMESPACES = {
     "cgroup": "",
     "cgroup_controllers": (),
 }
-NAMES = ("root", "root-bare", "root-plain", "user", "user-landlock", "user-bare")
+_BY_ROOT = ["root", "root-bare", "root-plain"] if os.geteuid() == 0 else []
+NAMES = [*_BY_ROOT, "user", "user-landlock", "user-bare"]
+# Of two that differ only in what is seen of files, one will do for what is used up.
+NAMES_FOR_LIMITS = [*_BY_ROOT[:2], "user", "user-bare"]
 
 
 def _possible(name: str, root: Capabilities | None, user: Capabilities | None) -> Capabilities | None:

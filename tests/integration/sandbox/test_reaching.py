@@ -122,6 +122,16 @@ def test_nothing_of_ours_is_reached(sites: dict[str, Site], ours: Ours, name: st
     assert told["open"] == ["0", "1", "2", "3"]
 
 
+def test_of_the_same_user_our_processes_are_safe_from_the_bluntest_signals(sites: dict[str, Site]) -> None:
+    """Without a wall around it, a command could end all that its user runs, its supervisor first."""
+    program = (
+        "import os\nfor target in (-1, os.getppid()):\n"
+        "    try:\n        os.kill(target, 0); print('done')\n    except OSError as error: print(error.strerror)"
+    )
+    for name in {"user-landlock", "user-bare"} & set(sites):
+        assert sites[name].python(program)["text"] == "Operation not permitted\n" * 2
+
+
 def test_only_the_weakest_lacks_anything(sites: dict[str, Site]) -> None:
     lacking = {name: site.run("true")["isolation"]["lacks"] for name, site in sites.items()}
     assert [name for name, lacks in lacking.items() if lacks] in ([], ["user-bare"])

@@ -31,7 +31,7 @@ class Watch:
         self._used = Usage()
         self._disk_cost = 0.0
         self._counted_at = time.monotonic()
-        self._filled_then = self._statistics()
+        self._remember_machine()
         self.cpu_seconds = 0.0
         self.peak_memory: int | None = None
         self.next_look = 0.0
@@ -59,9 +59,13 @@ class Watch:
         load = processes.load(pids)
         # What a process used that its parent has not waited for yet is missing for a moment: the highest sum counts.
         self.cpu_seconds = max(self.cpu_seconds, load.cpu_seconds)
+        memory = load.resident_bytes
+        if memory > self._plan.memory_bytes:
+            # What processes share is in the sum once for each of them: only then is it worth finding out.
+            memory = processes.proportional_bytes(pids) or memory
         if load.processes:
-            self.peak_memory = max(self.peak_memory or 0, load.resident_bytes)
-        if load.resident_bytes > self._plan.memory_bytes:
+            self.peak_memory = max(self.peak_memory or 0, memory)
+        if memory > self._plan.memory_bytes:
             return Limit.MEMORY
         if load.processes > self._plan.processes:
             return Limit.PROCESSES
@@ -76,7 +80,7 @@ class Watch:
         self._used += Usage(hidden, 0)
         self._counted_at = time.monotonic()
         self._disk_cost = self._counted_at - begun
-        self._filled_then = self._statistics()
+        self._remember_machine()
         if in_memory > self._plan.memory_bytes:
             return Limit.MEMORY
         return self._disk_limit()
@@ -89,7 +93,12 @@ class Watch:
         grown = Usage(filled.size - self._filled_then.size, filled.entries - self._filled_then.entries)
         size_left = max(0, self._plan.disk_bytes - self._used.size)
         entries_left = max(0, self._plan.files - self._used.entries)
-        return grown.size * _FRACTION > size_left or grown.entries * _FRACTION > entries_left
+        shared = processes.shared_memory_bytes() - self._shared_then
+        return (
+            grown.size * _FRACTION > size_left
+            or grown.entries * _FRACTION > entries_left
+            or shared * _FRACTION > self._plan.memory_bytes
+        )
 
     def _disk_limit(self) -> Limit | None:
         if self._used.size > self._plan.disk_bytes:
@@ -102,6 +111,11 @@ class Watch:
 
     def _count_folders(self) -> Usage:
         return sum((disk.measure(folder, unlock=self._unlock) for folder in self._folders), Usage())
+
+    def _remember_machine(self) -> None:
+        """What all of the machine used when we counted last: what it uses more since then may be the run's."""
+        self._filled_then = self._statistics()
+        self._shared_then = processes.shared_memory_bytes()
 
     def _statistics(self) -> Usage:
         """What the whole file system holds, ours and others'."""
