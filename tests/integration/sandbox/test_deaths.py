@@ -66,7 +66,15 @@ def background(sites: dict[str, Site], base: Path, name: str) -> Iterator[Backgr
 
 
 def _gone(pids: list[int]) -> bool:
-    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    """Ended, even if who inherits it (the machine's init) has not asked for it yet."""
+    return not any(_command_line(pid) for pid in pids)
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _wait_until_gone(pids: list[int]) -> None:
