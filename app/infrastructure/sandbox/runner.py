@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -53,8 +52,13 @@ def run(
 
 
 def _make_scratch(workspace: Path) -> Path:
-    """Beside the workspace: reachable for whom that is reachable, and on the file system that is watched."""
-    folder = Path(tempfile.mkdtemp(prefix=".scratch-", dir=workspace.parent))
+    """Beside the workspace: reachable for whom that is reachable, and on the file system that is watched.
+
+    The guardian takes it away as well, for callers that die; the name is always the same, for when both do.
+    """
+    folder = workspace.with_name(f".{workspace.name}.scratch")
+    remove_tree(folder)
+    folder.mkdir(mode=0o700)
     for name in ("home", "tmp"):
         (folder / name).mkdir(mode=0o700)
     return folder

@@ -259,4 +259,52 @@ for number in range(300):
 
 BURN = "while True: pass"
 BURN_TOGETHER = "import os\nos.fork(); os.fork()\nwhile True: pass"
-ONE_BIG_FILE = "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\nwith open('big', 'wb') as f:\n    while True: f.write(b'x' * 1048576)"
+ONE_BIG_FILE = r"""
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+with open("big", "wb") as file:
+    while True:
+        file.write(b"x" * 1048576)
+"""
+
+# Each child is short, nobody waits for it, and its times are added to no one's.
+BURN_UNSEEN = r"""
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    if os.fork() == 0:
+        until = time.monotonic() + 0.25
+        while time.monotonic() < until:
+            pass
+        os._exit(0)
+    time.sleep(0.2)
+"""
+
+# Orphans: whoever adopts them has to wait for them, or they count as processes for ever.
+ORPHANS = r"""
+import os, sys
+made = 0
+while made < 48:
+    child = os.fork()
+    if child == 0:
+        if os.fork() == 0:
+            os._exit(0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    made += 1
+    if made % 8 == 0:
+        import time; time.sleep(0.15)
+print(made)
+"""
+
+IPC = r"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+for name, arguments in (
+    ("shmget", (0, 4096, 0o1600)),
+    ("shmget", (0, 1048576, 0o1600)),
+    ("semget", (0, 1, 0o1600)),
+    ("msgget", (0, 0o1600)),
+):
+    print("made" if getattr(libc, name)(*arguments) >= 0 else "refused")
+"""

@@ -15,15 +15,6 @@ from app.infrastructure.sandbox.probe import available
 from app.infrastructure.sandbox.removal import remove_tree
 from tests.integration.sandbox.sites import NOBODY, Driver, Site
 
-_NO_NAMESPACES = {
-    "user_namespace": False,
-    "mount_namespace": False,
-    "pid_namespace": False,
-    "network_namespace": False,
-    "proc_mount": False,
-    "cgroup": "",
-    "cgroup_controllers": (),
-}
 _BY_ROOT = ["root", "root-bare", "root-plain"] if os.geteuid() == 0 else []
 NAMES = [*_BY_ROOT, "user", "user-landlock", "user-bare"]
 # Of two that differ only in what is seen of files, one will do for what is used up.
@@ -35,7 +26,7 @@ def _possible(name: str, root: Capabilities | None, user: Capabilities | None) -
     full = root if name.startswith("root") else user
     if full is None:
         return None
-    bare = replace(full, **_NO_NAMESPACES)
+    bare = Capabilities(root=full.root, seccomp=full.seccomp, landlock=full.landlock)
     has_namespaces = full.mount_namespace and full.pid_namespace and full.network_namespace
     return {
         "root": full if has_namespaces else None,

@@ -88,7 +88,7 @@ def run_request(request: dict[str, Any]) -> dict[str, Any]:
 
 def _make_reachable(paths: list[Path]) -> None:
     """Where a folder on the way is closed to others, one that holds nothing but what is asked for is put over it."""
-    closed = {folder: [] for path in paths if (folder := _first_closed(path)) is not None}
+    closed: dict[Path, list[Path]] = {folder: [] for path in paths if (folder := _first_closed(path)) is not None}
     if not closed:
         return
     syscalls.unshare(syscalls.CLONE_NEWNS)

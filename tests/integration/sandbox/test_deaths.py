@@ -31,6 +31,7 @@ class Background:
         self.token = str(secrets.randbelow(10**12))
         self.answer: dict[str, Any] | None = None
         self._site = Site(site.name, site.capabilities, base, self.driver)
+        self.workspace = self._site.workspace()
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -38,7 +39,9 @@ class Background:
         try:
             # It goes on for long after leaving what is to outlive it.
             program = attacks.OUTLIVE + "\ntime.sleep(60)"
-            self.answer = self._site.python(program, self.token, limits={"wall_seconds": 60.0})
+            self.answer = self._site.python(
+                program, self.token, workspace=self.workspace, limits={"wall_seconds": 60.0}
+            )
         except (AssertionError, BrokenPipeError):
             self.answer = None
 
@@ -85,13 +88,14 @@ def _wait_until_gone(pids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_outlives_the_caller(background: Background | None) -> None:
+def test_nothing_outlives_the_caller(background: Background | None, base: Path) -> None:
     if background is None:
         return
     ours = background.ours()
     os.kill(background.driver.process.pid, signal.SIGKILL)
     wait_for(background.token, present=False)
     _wait_until_gone(ours)
+    assert not list(base.glob(f".{background.workspace.name}*"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,4 +111,3 @@ def test_nothing_outlives_the_supervisor(background: Background | None, which: s
     # The caller was told: as of a run that was cancelled, or that it broke.
     assert background.answer is not None
     assert background.answer.get("limit") == "CANCELLED" or "broken" in background.answer
-

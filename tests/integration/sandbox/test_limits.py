@@ -135,6 +135,17 @@ def _burns_cpu_in_many_processes(site: Site) -> None:
     assert answer["limit"] == "CPU", answer
 
 
+def _burns_cpu_in_short_lives_that_nobody_waits_for(site: Site) -> None:
+    answer = site.python(attacks.BURN_UNSEEN, limits={"cpu_seconds": 0.5})
+    assert answer["limit"] == "CPU", answer
+
+
+def _makes_orphans(site: Site) -> None:
+    """More than may be at a time, one after the other: none is to count once it has ended."""
+    answer = site.python(attacks.ORPHANS, limits={"processes": 16})
+    assert (answer["exit_code"], answer["text"]) == (0, "48\n"), answer
+
+
 def _writes_one_big_file(site: Site) -> None:
     answer = site.python(attacks.ONE_BIG_FILE, limits={"file_bytes": 2 * MIB})
     assert answer["limit"] == "FILE_SIZE", answer
@@ -157,6 +168,8 @@ ATTACKS: list[Attack] = [
     _leaves_a_hostile_tree,
     _burns_cpu,
     _burns_cpu_in_many_processes,
+    _burns_cpu_in_short_lives_that_nobody_waits_for,
+    _makes_orphans,
     _writes_one_big_file,
 ]
 
@@ -196,7 +209,7 @@ def test_ordinary_ends_are_told_as_they_are(sites: dict[str, Site], name: str) -
         127,
         "cannot start 'no-such-program': No such file or directory\n",
     )
-    assert not [path for path in folder.parent.iterdir() if path.name.startswith(".scratch-")]
+    assert not list(folder.parent.glob(f".{folder.name}*"))
 
 
 def _ended(answer: dict[str, Any]) -> tuple[int | None, int | None]:

@@ -172,6 +172,15 @@ def test_the_network_can_be_allowed(sites: dict[str, Site], ours: Ours, name: st
         assert "PermissionError" in sites[name].python(program, network="allowed")["text"]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_left_in_the_machines_ipc(sites: dict[str, Site], name: str) -> None:
+    """What is System V's outlives its makers: a little shared memory may be made where a namespace takes it along."""
+    if name not in sites:
+        return
+    made = sites[name].python(attacks.IPC)["text"].split()
+    assert made == ["made" if name in ("root", "user") else "refused", "refused", "refused", "refused"]
+
+
 def test_loopback_works_inside_where_the_network_is_a_namespace(sites: dict[str, Site]) -> None:
     program = (
         "import socket\nserver = socket.create_server(('127.0.0.1', 0))\n"

@@ -9,6 +9,8 @@ from app.infrastructure.sandbox.cage.cgroup import Group
 
 def test_limits_are_written_and_memory_is_taken_together(tmp_path: Path) -> None:
     group = Group(str(tmp_path))
+    for name in ("pids.max", "memory.max", "memory.swap.max", "memory.oom.group"):
+        (group.folder / name).touch()
     group.limit(("pids", "memory"), 34, 1024)
     written = {path.name: path.read_text() for path in group.folder.iterdir()}
     assert written == {"pids.max": "34", "memory.max": "1024", "memory.swap.max": "0", "memory.oom.group": "1"}
@@ -30,6 +32,13 @@ def test_running_out_of_memory_is_read_from_its_events(tmp_path: Path) -> None:
     assert not group.ran_out_of_memory()
     events.write_text("low 0\nmax 12\noom 3\noom_kill 1\n")
     assert group.ran_out_of_memory()
+
+
+def test_cpu_time_is_read_in_seconds(tmp_path: Path) -> None:
+    group = Group(str(tmp_path))
+    assert group.cpu_seconds() == 0
+    (group.folder / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 2000000\n")
+    assert group.cpu_seconds() == 2.5
 
 
 def test_two_groups_never_meet(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def answer(program: list[Instruction], number: int, *arguments: int, audit: int)
 
 
 def _asked(machine: Architecture, name: str, *arguments: int, sockets: Sockets, shared_user: bool = False) -> int:
-    program = build(machine, sockets, shared_user=shared_user, protected=PROTECTED)
+    program = build(machine, sockets, shared_user=shared_user, own_ipc=not shared_user, protected=PROTECTED)
     return answer(program, machine.numbers[name], *arguments, audit=machine.audit)
 
 
@@ -64,7 +64,7 @@ def _asked(machine: Architecture, name: str, *arguments: int, sockets: Sockets, 
 def test_every_call_is_answered_and_no_other_architecture_gets_through(
     machine: Architecture, number: int, audit: int, sockets: Sockets
 ) -> None:
-    program = build(machine, sockets, shared_user=True, protected=PROTECTED)
+    program = build(machine, sockets, shared_user=True, own_ipc=False, protected=PROTECTED)
     assert len(program) < 4096
     assert answer(program, number, audit=machine.audit) in (ALLOW, EPERM, ENOSYS, KILL)
     if audit != machine.audit:
@@ -72,14 +72,14 @@ def test_every_call_is_answered_and_no_other_architecture_gets_through(
 
 
 def test_the_x32_numbers_are_closed() -> None:
-    program = build(X86_64, Sockets.ANY, shared_user=False, protected=())
+    program = build(X86_64, Sockets.ANY, shared_user=False, own_ipc=True, protected=())
     assert answer(program, 0x40000000 | 41, audit=X86_64.audit) == KILL
 
 
 @BOTH
 def test_jumps_stay_within_eight_bits(machine: Architecture) -> None:
     for sockets in Sockets:
-        program = build(machine, sockets, shared_user=True, protected=PROTECTED)
+        program = build(machine, sockets, shared_user=True, own_ipc=False, protected=PROTECTED)
         assert all(0 <= when < 256 and 0 <= otherwise < 256 for _, when, otherwise, _ in program)
 
 
@@ -102,7 +102,9 @@ def test_sockets(machine: Architecture, sockets: Sockets, unix: int, inet: int) 
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["io_uring_setup", "mount", "setns", "bpf", "keyctl", "userfaultfd", "move_mount"])
+@pytest.mark.parametrize(
+    "name", ["io_uring_setup", "mount", "setns", "bpf", "keyctl", "semget", "msgget", "userfaultfd", "move_mount"]
+)
 def test_never(machine: Architecture, name: str) -> None:
     assert _asked(machine, name, sockets=Sockets.ANY) == EPERM
 
@@ -136,3 +138,12 @@ def test_of_the_same_user_ours_cannot_be_signalled(machine: Architecture) -> Non
     assert _asked(machine, "kill", -1, 9, sockets=Sockets.ANY) == ALLOW
     assert _asked(machine, "ptrace", sockets=Sockets.PAIRS, shared_user=True) == EPERM
     assert _asked(machine, "ptrace", sockets=Sockets.ANY) == ALLOW
+    for name in ("shmget", "mq_open"):
+        assert _asked(machine, name, sockets=Sockets.PAIRS, shared_user=True) == EPERM
+        assert _asked(machine, name, sockets=Sockets.ANY) == ALLOW
+
+
+@BOTH
+def test_shared_memory_comes_in_small_segments(machine: Architecture) -> None:
+    for size, expected in ((0, ALLOW), (56, ALLOW), (16384, ALLOW), (16385, EPERM), (2**40, EPERM), (2**63, EPERM)):
+        assert _asked(machine, "shmget", 0, size, 0o600, sockets=Sockets.ANY) == expected

@@ -36,17 +36,33 @@ def become_command(plan: Plan, user: int | None, output: int, protected: Sequenc
     # Only now: a change of user takes it back.
     syscalls.die_with_parent(signal.SIGKILL)
     os.umask(0o022)
-    os.chdir(os.path.join(folder_of(plan), plan.folder))  # noqa: PTH118
+    _enter(plan)
     syscalls.no_new_privileges()
     if plan.landlock:
         landlock.restrict(plan.landlock, granted(plan))
     if plan.seccomp:
         architecture = seccomp.for_this_machine()
-        program = seccomp.build(architecture, plan.sockets, shared_user=plan.shares_user, protected=protected)
+        program = seccomp.build(
+            architecture,
+            plan.sockets,
+            shared_user=plan.shares_user,
+            own_ipc=plan.mount_namespace,
+            protected=protected,
+        )
         seccomp.apply(program)
     _forget_signals()
     os.closerange(3, 65536)
     _execute(plan)
+
+
+def _enter(plan: Plan) -> None:
+    folder = os.path.join(folder_of(plan), plan.folder)  # noqa: PTH118
+    try:
+        os.chdir(folder)
+    except PermissionError as error:
+        raise OSError(
+            f"its user cannot reach {folder}: without a mount namespace, every folder above it must let others pass"
+        ) from error
 
 
 def folder_of(plan: Plan) -> str:

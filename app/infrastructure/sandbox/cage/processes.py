@@ -16,11 +16,13 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Of a tree: processes, CPU seconds (of those that ended too, once waited for), resident bytes."""
+    """Of a tree: processes, resident bytes, CPU seconds of those that are and of those that they waited for, and each
+    one's own by (process id, start)."""
 
     processes: int
-    cpu_seconds: float
     resident_bytes: int
+    cpu_seconds: float
+    own_cpu: dict[tuple[int, int], float]
 
 
 def descendants(root: int) -> list[int]:
@@ -37,17 +39,23 @@ def descendants(root: int) -> list[int]:
 
 def load(pids: Iterable[int]) -> Load:
     """What these use together; those that are gone count nothing."""
-    count = 0
-    cpu = 0.0
+    own: dict[tuple[int, int], float] = {}
+    waited_for = 0.0
     resident = 0
     for pid in pids:
         fields = _stat(pid)
         if fields is None:
             continue
-        count += 1
-        cpu += sum(int(number) for number in fields[11:15]) / _TICKS
+        own[pid, int(fields[19])] = (int(fields[11]) + int(fields[12])) / _TICKS
+        waited_for += (int(fields[13]) + int(fields[14])) / _TICKS
         resident += int(fields[21]) * _PAGE
-    return Load(count, cpu, resident)
+    return Load(len(own), resident, sum(own.values()) + waited_for, own)
+
+
+def waited_for_by(pid: int) -> float:
+    """CPU seconds of what a process has waited for so far."""
+    fields = _stat(pid)
+    return (int(fields[13]) + int(fields[14])) / _TICKS if fields is not None else 0.0
 
 
 def proportional_bytes(pids: Iterable[int]) -> int:
@@ -81,6 +89,18 @@ def reap() -> Iterator[tuple[int, int]]:
         if pid == 0:
             return
         yield pid, status
+
+
+def reap_all_but(kept: int) -> None:
+    """Waits for each child that has ended, so that none counts as a process any more; `kept` is left for later."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid == kept:
+            return
+        os.waitpid(ended.si_pid, 0)
 
 
 def threads_of_user(user: int) -> int:

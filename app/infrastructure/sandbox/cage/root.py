@@ -142,9 +142,5 @@ def _devices() -> None:
 
 def _processes(plan: Plan) -> None:
     Path("/proc").mkdir()
-    if plan.proc is not Proc.OWN:
-        return
-    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    with contextlib.suppress(OSError):
-        # Shared memory of System V would not show in any process: bounded by this namespace's own total, in pages.
-        Path("/proc/sys/kernel/shmall").write_text(str(max(1, plan.memory_bytes // 4096)))
+    if plan.proc is Proc.OWN:
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)

@@ -1,7 +1,7 @@
 """The system call filter, in classic BPF, written by hand: each rule answers for one call, all others pass.
 
 Layout of what the program reads, and the return values: seccomp(2), `struct seccomp_data`. Only the low halves of
-arguments are looked at: what is checked here are ints, which the kernel cuts to 32 bits itself.
+arguments are looked at, unless said otherwise: what is checked are ints, which the kernel cuts to 32 bits itself.
 """
 
 from __future__ import annotations
@@ -59,7 +59,15 @@ X86_64 = Architecture(
     | {"open": 2, "shmget": 29, "socket": 41, "clone": 56, "kill": 62, "semget": 64, "msgget": 68, "creat": 85}
     | {"chmod": 90, "fchmod": 91, "ptrace": 101, "rt_sigqueueinfo": 129, "mknod": 133, "pivot_root": 155}
     | {"mount": 165, "umount2": 166, "init_module": 175, "delete_module": 176, "tkill": 200, "tgkill": 234}
-    | {"kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "openat": 257, "mknodat": 259}
+    | {
+        "mq_open": 240,
+        "kexec_load": 246,
+        "add_key": 248,
+        "request_key": 249,
+        "keyctl": 250,
+        "openat": 257,
+        "mknodat": 259,
+    }
     | {"fchmodat": 268, "unshare": 272, "rt_tgsigqueueinfo": 297, "perf_event_open": 298, "prlimit64": 302}
     | {"open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "finit_module": 313}
     | {"kexec_file_load": 320, "bpf": 321, "userfaultfd": 323},
@@ -70,7 +78,7 @@ AARCH64 = Architecture(
     _SAME
     | {"mknodat": 33, "umount2": 39, "mount": 40, "pivot_root": 41, "fchmod": 52, "fchmodat": 53, "openat": 56}
     | {"unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106, "ptrace": 117, "kill": 129}
-    | {"tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "msgget": 186, "semget": 190, "shmget": 194}
+    | {"tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "mq_open": 180, "msgget": 186, "semget": 190, "shmget": 194}
     | {"socket": 198, "add_key": 217, "request_key": 218, "keyctl": 219, "clone": 220, "rt_tgsigqueueinfo": 240}
     | {"perf_event_open": 241, "prlimit64": 261, "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270}
     | {"process_vm_writev": 271, "finit_module": 273, "bpf": 280, "userfaultfd": 282, "kexec_file_load": 294},
@@ -104,18 +112,22 @@ _OPENS = (("open", 1, 2), ("openat", 2, 3))
 # (call, position of a process id), kept from ours where they are processes of its own user.
 _TARGETS: tuple[tuple[str, int], ...] = (("kill", 0), ("tkill", 0), ("tgkill", 0), ("rt_sigqueueinfo", 0))
 _TARGETS += (("rt_tgsigqueueinfo", 0), ("pidfd_open", 0), ("prlimit64", 0))
-# Without an IPC namespace these would outlive the run, or reach others' memory.
-_SHARED_USER = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "shmget", "semget", "msgget")
+# Ways into the memory of other processes of the same user.
+_SHARED_USER = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
+# What these make is memory of the kernel's that no process shows. Segments of shared memory are let through where they
+# end with an IPC namespace, up to a size that suits PostgreSQL's interlock; a namespace holds 4096 of them at most.
+_NEVER += ("semget", "msgget")
+_LARGEST_SEGMENT = 16384
 
 
 def build(
-    architecture: Architecture, sockets: Sockets, *, shared_user: bool, protected: Sequence[int]
+    architecture: Architecture, sockets: Sockets, *, shared_user: bool, own_ipc: bool, protected: Sequence[int]
 ) -> list[Instruction]:
     """The program. `shared_user`: processes of ours run as the command's own user and are not hidden by a namespace;
-    then the ids in `protected`, and -1 (everybody), cannot be signalled."""
+    then the ids in `protected`, and -1 (everybody), cannot be signalled. `own_ipc`: it has an IPC namespace."""
     numbers = architecture.numbers
     program = _entry(architecture)
-    refused = [*_NEVER, *(_SHARED_USER if shared_user else ())]
+    refused = [*_NEVER, *(_SHARED_USER if shared_user else ()), *(() if own_ipc else ("shmget", "mq_open"))]
     if sockets is Sockets.PAIRS:
         refused.append("socket")
     for name in refused:
@@ -133,6 +145,8 @@ def build(
             program += _rule(numbers[name], creates + _refuse_bits(position, _SET_ID_BITS))
     if sockets in (Sockets.ONLY_UNIX, Sockets.NO_UNIX):
         program += _rule(numbers["socket"], _socket_rule(sockets))
+    if own_ipc:
+        program += _rule(numbers["shmget"], _refuse_above(1, _LARGEST_SEGMENT))
     if shared_user:
         for name, position in _TARGETS:
             program += _rule(numbers[name], _refuse_values(position, [0xFFFFFFFF, *protected]))
@@ -201,6 +215,13 @@ def _refuse_bits(position: int, bits: int) -> list[Instruction]:
 def _refuse_values(position: int, values: Sequence[int]) -> list[Instruction]:
     tests = [(EQUAL, len(values) - index, 0, value & 0xFFFFFFFF) for index, value in enumerate(values)]
     return [_argument(position), *tests, _allow(), _refuse()]
+
+
+def _refuse_above(position: int, largest: int) -> list[Instruction]:
+    """Of all 64 bits: the high half lies four bytes further."""
+    load_high = (LOAD, 0, 0, _ARGUMENTS + 8 * position + 4)
+    high_is_zero = [load_high, (EQUAL, 1, 0, 0), _refuse()]
+    return [*high_is_zero, _argument(position), (AT_LEAST, 0, 1, largest + 1), _refuse(), _allow()]
 
 
 def _socket_rule(sockets: Sockets) -> list[Instruction]:

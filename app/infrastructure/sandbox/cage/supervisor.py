@@ -25,6 +25,7 @@ from app.infrastructure.sandbox.cage import command, disk, layout, namespaces, p
 from app.infrastructure.sandbox.cage.cgroup import Group
 from app.infrastructure.sandbox.cage.watch import Watch
 from app.infrastructure.sandbox.plan import Identity, Plan, Sockets
+from app.infrastructure.sandbox.removal import remove_tree
 from app.infrastructure.sandbox.spec import Limit
 
 _SWEEP_PAUSE = 0.005
@@ -62,6 +63,8 @@ def guard(plan: Plan, channels: Channels) -> None:
         os.close(channels.control)
         os.waitpid(child, 0)
         _sweep(user, group)
+        if plan.scratch:
+            remove_tree(Path(plan.scratch))
     finally:
         if group is not None:
             group.close()
@@ -122,7 +125,7 @@ class _Run:
             for folder in folders:
                 disk.give(folder, self._user, self._user)
         namespaces.prepare_children(plan)
-        watch = Watch(plan, folders, unlock=plan.identity is Identity.SAME)
+        watch = Watch(plan, folders, self._group, unlock=plan.identity is Identity.SAME)
         begun = time.monotonic()
         status_pipe, first = self._start()
         # Not before: who is hidden can write neither the map of a user namespace nor its own OOM score.
@@ -203,11 +206,11 @@ class _Run:
                 self._end(Limit.CANCELLED)
                 poll.unregister(source)
                 orders_end.discard(source)
-            self._look(watch, deadline)
+            self._look(watch, first, deadline)
         os.close(first_ends)
         self._collect(status_pipe, first)
 
-    def _look(self, watch: Watch, deadline: float) -> None:
+    def _look(self, watch: Watch, first: int, deadline: float) -> None:
         now = time.monotonic()
         if self._kill_at is not None and now >= self._kill_at:
             self._kill()
@@ -218,7 +221,9 @@ class _Run:
             processes.signal_all(pids, signal.SIGTERM)
             processes.signal_all(pids, signal.SIGCONT)
         if now >= watch.next_look:
-            limit = watch.look(self._inside())
+            processes.reap_all_but(first)
+            waited_for = processes.waited_for_by(first) if self._plan.pid_namespace else _cpu_of_children()
+            limit = watch.look(self._inside(), waited_for)
             if limit is not None:
                 self._end(limit)
 

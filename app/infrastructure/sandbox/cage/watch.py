@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from app.infrastructure.sandbox.cage import disk, processes
+from app.infrastructure.sandbox.cage.cgroup import Group
 from app.infrastructure.sandbox.cage.disk import TooDeep, Usage
 from app.infrastructure.sandbox.plan import Plan
 from app.infrastructure.sandbox.spec import Limit
@@ -23,8 +24,11 @@ _FRACTION = 4
 class Watch:
     """One run's. Folders are given as descriptors, so that renaming them leads nowhere."""
 
-    def __init__(self, plan: Plan, folders: Sequence[int], *, unlock: bool) -> None:
+    def __init__(self, plan: Plan, folders: Sequence[int], group: Group | None, *, unlock: bool) -> None:
         self._plan = plan
+        self._group = group
+        self._own_cpu: dict[tuple[int, int], float] = {}
+        self._ended_cpu = 0.0
         self._folders = folders
         self._unlock = unlock
         self._start = self._count_folders()
@@ -36,11 +40,12 @@ class Watch:
         self.peak_memory: int | None = None
         self.next_look = 0.0
 
-    def look(self, pids: Sequence[int]) -> Limit | None:
-        """The limit that is passed, if any."""
+    def look(self, pids: Sequence[int], waited_for: float) -> Limit | None:
+        """The limit that is passed, if any, by these processes; `waited_for` are the CPU seconds of orphans of theirs
+        that one of ours has waited for."""
         begun = time.monotonic()
         try:
-            return self._processes(pids) or self._disk(pids)
+            return self._processes(pids, waited_for) or self._disk(pids)
         except TooDeep:
             return Limit.DEPTH
         finally:
@@ -55,10 +60,14 @@ class Watch:
             return Limit.DEPTH
         return self._disk_limit()
 
-    def _processes(self, pids: Sequence[int]) -> Limit | None:
+    def _processes(self, pids: Sequence[int], waited_for: float) -> Limit | None:
         load = processes.load(pids)
-        # What a process used that its parent has not waited for yet is missing for a moment: the highest sum counts.
-        self.cpu_seconds = max(self.cpu_seconds, load.cpu_seconds)
+        # The first sum misses what nobody waits for (SIGCHLD ignored), the second what came and went between two looks.
+        self._ended_cpu += sum(used for key, used in self._own_cpu.items() if key not in load.own_cpu)
+        self._own_cpu = load.own_cpu
+        seen = self._ended_cpu + sum(load.own_cpu.values())
+        exact = self._group.cpu_seconds() if self._group is not None else 0.0
+        self.cpu_seconds = max(self.cpu_seconds, load.cpu_seconds + waited_for, seen, exact)
         memory = load.resident_bytes
         if memory > self._plan.memory_bytes:
             # What processes share is in the sum once for each of them: only then is it worth finding out.
