@@ -65,7 +65,7 @@ attempt("link to file", lambda: (os.symlink(secret, "link"), read("link")))
 attempt("environ", lambda: read(f"/proc/{victim}/environ"))
 attempt("any environ", environments)
 attempt("memory", lambda: os.close(os.open(f"/proc/{victim}/mem", os.O_RDONLY)))
-attempt("descriptors", lambda: os.listdir(f"/proc/{victim}/fd"))
+attempt("descriptors", lambda: os.readlink(f"/proc/{victim}/fd/0"))
 attempt("root of other", lambda: read(f"/proc/{victim}/root{secret}"))
 attempt("signal", lambda: os.kill(victim, 0))
 attempt("trace", lambda: call(ptrace, 16, victim, 0, 0))
@@ -235,7 +235,7 @@ for number in range(1000000):
 
 DEEP = r"""
 import os, time
-for number in range(5000):
+for number in range(1500):
     os.mkdir("d")
     os.chdir("d")
 print("deep", flush=True)
@@ -284,7 +284,7 @@ while True:
 ORPHANS = r"""
 import os, sys
 made = 0
-while made < 48:
+while made < 32:
     child = os.fork()
     if child == 0:
         if os.fork() == 0:
@@ -293,7 +293,7 @@ while made < 48:
     os.waitpid(child, 0)
     made += 1
     if made % 8 == 0:
-        import time; time.sleep(0.15)
+        import time; time.sleep(0.12)
 print(made)
 """
 

@@ -33,7 +33,7 @@ SMALL: dict[str, float] = {
     "disk_bytes": 32 * MIB,
     "files": 500,
     "scratch_bytes": 8 * MIB,
-    "grace_seconds": 0.3,
+    "grace_seconds": 0.1,
 }
 
 

@@ -30,8 +30,8 @@ class Background:
         self.driver = Driver(user if os.geteuid() == 0 else 0, base)
         self.token = str(secrets.randbelow(10**12))
         self.answer: dict[str, Any] | None = None
-        self._site = Site(site.name, site.capabilities, base, self.driver)
-        self.workspace = self._site.workspace()
+        self.site = Site(site.name, site.capabilities, base, self.driver)
+        self.workspace = self.site.workspace()
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -39,9 +39,7 @@ class Background:
         try:
             # It goes on for long after leaving what is to outlive it.
             program = attacks.OUTLIVE + "\ntime.sleep(60)"
-            self.answer = self._site.python(
-                program, self.token, workspace=self.workspace, limits={"wall_seconds": 60.0}
-            )
+            self.answer = self.site.python(program, self.token, workspace=self.workspace, limits={"wall_seconds": 60.0})
         except (AssertionError, BrokenPipeError):
             self.answer = None
 
@@ -100,7 +98,7 @@ def test_nothing_outlives_the_caller(background: Background | None, base: Path) 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("which", ["guardian", "supervisor"])
-def test_nothing_outlives_the_supervisor(background: Background | None, which: str) -> None:
+def test_nothing_outlives_the_supervisor(background: Background | None, which: str, base: Path) -> None:
     if background is None:
         return
     ours = background.ours()
@@ -108,6 +106,9 @@ def test_nothing_outlives_the_supervisor(background: Background | None, which: s
     wait_for(background.token, present=False)
     _wait_until_gone(ours)
     background.thread.join(DEADLINE)
+    assert not list(base.glob(f".{background.workspace.name}*"))
+    group = background.site.capabilities.cgroup
+    assert not group or not list(Path(group).glob(f"hotswap-{ours[0]}-*"))
     # The caller was told: as of a run that was cancelled, or that it broke.
     assert background.answer is not None
     assert background.answer.get("limit") == "CANCELLED" or "broken" in background.answer

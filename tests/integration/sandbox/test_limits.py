@@ -23,7 +23,7 @@ def _disk_used(folder: Path) -> int:
 
 def _forks_for_ever(site: Site) -> None:
     token = secrets.token_hex(6)
-    answer = site.python(attacks.FORK_BOMB, token, limits={"wall_seconds": 0.7})
+    answer = site.python(attacks.FORK_BOMB, token, limits={"wall_seconds": 0.5})
     assert answer["limit"] in ("WALL", "PROCESSES"), answer
     assert not with_token(token)
 
@@ -86,7 +86,7 @@ def _ignores_sigterm(site: Site) -> None:
 
 def _stops_itself(site: Site) -> None:
     token = secrets.token_hex(6)
-    answer = site.python(attacks.STOPPED, token, limits={"wall_seconds": 0.4, "grace_seconds": 0.1})
+    answer = site.python(attacks.STOPPED, token, limits={"wall_seconds": 0.4})
     assert answer["limit"] == "WALL", answer
     assert not with_token(token)
 
@@ -109,7 +109,7 @@ def _makes_many_files(site: Site) -> None:
 
 def _nests_folders_without_end(site: Site) -> None:
     folder = site.workspace()
-    answer = site.python(attacks.DEEP, workspace=folder, limits={"files": 6000})
+    answer = site.python(attacks.DEEP, workspace=folder, limits={"files": 2000})
     assert answer["limit"] == "DEPTH", answer
     assert site.remove(folder)
 
@@ -136,14 +136,14 @@ def _burns_cpu_in_many_processes(site: Site) -> None:
 
 
 def _burns_cpu_in_short_lives_that_nobody_waits_for(site: Site) -> None:
-    answer = site.python(attacks.BURN_UNSEEN, limits={"cpu_seconds": 0.5})
+    answer = site.python(attacks.BURN_UNSEEN, limits={"cpu_seconds": 0.3})
     assert answer["limit"] == "CPU", answer
 
 
 def _makes_orphans(site: Site) -> None:
     """More than may be at a time, one after the other: none is to count once it has ended."""
-    answer = site.python(attacks.ORPHANS, limits={"processes": 16})
-    assert (answer["exit_code"], answer["text"]) == (0, "48\n"), answer
+    answer = site.python(attacks.ORPHANS, limits={"processes": 12})
+    assert (answer["exit_code"], answer["text"]) == (0, "32\n"), answer
 
 
 def _writes_one_big_file(site: Site) -> None:
@@ -186,7 +186,7 @@ def test_cancelling_ends_it_at_once(sites: dict[str, Site], name: str) -> None:
     if name not in sites:
         return
     token = secrets.token_hex(6)
-    answer = sites[name].python(attacks.STUBBORN, token, cancel_after=0.3, limits={"grace_seconds": 60.0})
+    answer = sites[name].python(attacks.STUBBORN, token, cancel_after=0.1, limits={"grace_seconds": 60.0})
     assert answer["limit"] == "CANCELLED", answer
     assert answer["seconds"] < 10
     wait_for(token, present=False)

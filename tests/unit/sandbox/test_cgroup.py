@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
+from app.infrastructure.sandbox.cage import cgroup
 from app.infrastructure.sandbox.cage.cgroup import Group
 
 
@@ -39,6 +42,17 @@ def test_cpu_time_is_read_in_seconds(tmp_path: Path) -> None:
     assert group.cpu_seconds() == 0
     (group.folder / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 2000000\n")
     assert group.cpu_seconds() == 2.5
+
+
+def test_what_dead_guardians_left_is_removed_and_no_other(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    stale = tmp_path / f"hotswap-{ended.pid}-1"
+    kept = [tmp_path / f"hotswap-{os.getpid()}-1", tmp_path / "hotswap-agent-1", tmp_path / "other"]
+    for folder in (stale, *kept):
+        folder.mkdir()
+    cgroup._remove_stale(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def test_two_groups_never_meet(tmp_path: Path) -> None:

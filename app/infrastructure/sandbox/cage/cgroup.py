@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 CONTROLLERS = ("pids", "memory")
+_PREFIX = "hotswap-"
 _EMPTY_WITHIN = 5.0
 
 
@@ -22,7 +23,7 @@ class Group:
     """One run's group. `enter` is called by the process that is to be in it."""
 
     def __init__(self, parent: str) -> None:
-        self.folder = Path(parent) / f"hotswap-{os.getpid()}-{secrets.token_hex(4)}"
+        self.folder = Path(parent) / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         self.folder.mkdir()
 
     def limit(self, controllers: Iterable[str], processes: int, memory_bytes: int) -> None:
@@ -88,10 +89,21 @@ def usable() -> tuple[str, tuple[str, ...]]:
         for controller in CONTROLLERS:
             with contextlib.suppress(OSError):
                 _write(folder / "cgroup.subtree_control", f"+{controller}")
+        _remove_stale(folder)
         controllers = _tried(folder)
         if controllers is not None:
             return str(folder), controllers
     return "", ()
+
+
+def _remove_stale(folder: Path) -> None:
+    """Groups whose guardian and supervisor were killed together; one that is not empty cannot be removed."""
+    with contextlib.suppress(OSError):
+        for group in list(folder.glob(f"{_PREFIX}*-*")):
+            guardian = group.name.removeprefix(_PREFIX).partition("-")[0]
+            if guardian.isdigit() and not Path(f"/proc/{guardian}").exists():
+                with contextlib.suppress(OSError):
+                    group.rmdir()
 
 
 def _tried(folder: Path) -> tuple[str, ...] | None:

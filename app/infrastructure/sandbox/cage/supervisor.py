@@ -63,11 +63,8 @@ def guard(plan: Plan, channels: Channels) -> None:
         os.close(channels.control)
         os.waitpid(child, 0)
         _sweep(user, group)
-        if plan.scratch:
-            remove_tree(Path(plan.scratch))
     finally:
-        if group is not None:
-            group.close()
+        _clean_up(plan, group)
         if lock is not None:
             lock.close()
 
@@ -82,6 +79,15 @@ def _in_child(work: Callable[[], None], tell: int) -> None:
             os.write(tell, json.dumps({"failure": f"{type(error).__name__}: {error}"}).encode() + b"\n")
         code = 125
     os._exit(code)
+
+
+def _clean_up(plan: Plan, group: Group | None) -> None:
+    """Done by both of ours, since either may be killed before it comes to it."""
+    if group is not None:
+        group.close()
+    if plan.scratch:
+        with suppress(OSError):
+            remove_tree(Path(plan.scratch))
 
 
 def _sweep(user: int | None, group: Group | None) -> None:
@@ -134,16 +140,18 @@ class _Run:
         _sweep(self._user if not plan.pid_namespace else None, self._group)
         seconds = time.monotonic() - begun
         limit = self._limit or watch.final() or self._from_status(watch)
+        cpu_seconds = max(watch.cpu_seconds, _cpu_of_children(), self._group.cpu_seconds() if self._group else 0.0)
         if self._user is not None:
             for folder in folders:
                 with suppress(disk.TooDeep):
                     disk.give(folder, os.getuid(), os.getgid(), only_of=self._user)
+        _clean_up(plan, self._group)
         self._channels.tell(
             {
                 "status": self._status,
                 "limit": limit.name if limit else None,
                 "seconds": seconds,
-                "cpu": max(watch.cpu_seconds, _cpu_of_children()),
+                "cpu": cpu_seconds,
                 "peak": watch.peak_memory,
             }
         )
