@@ -85,7 +85,7 @@ def _strongest(can: Capabilities, spec: SandboxSpec, scratch: str) -> Plan:
         mount_namespace=mounts,
         pid_namespace=pids,
         network_namespace=network,
-        proc=_proc(mounts, pids, can.proc_mount),
+        proc=_proc(can, mounts=mounts, pids=pids),
         seccomp=can.seccomp,
         sockets=_sockets(can, spec.network, network, out_of_reach=mounts or can.root),
         landlock=0 if mounts else can.landlock,
@@ -108,11 +108,11 @@ def _uses(*namespaces: bool) -> bool:
     return any(namespaces)
 
 
-def _proc(mounts: bool, pids: bool, can_mount: bool) -> Proc:
-    """Without a pid namespace a new /proc would show the machine's processes just as well."""
-    if not mounts:
-        return Proc.HOST
-    return Proc.OWN if pids and can_mount else Proc.EMPTY
+def _proc(can: Capabilities, *, mounts: bool, pids: bool) -> Proc:
+    """The machine's own shows its processes, which another user can do nothing with; the same user gets none then."""
+    if mounts and pids and can.proc_mount:
+        return Proc.OWN
+    return Proc.HOST if can.root or not mounts else Proc.EMPTY
 
 
 def _sockets(can: Capabilities, asked: Network, namespace: bool, *, out_of_reach: bool) -> Sockets:

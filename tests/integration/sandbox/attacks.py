@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+# What anybody may write to. Prints where it could.
+LITTER = r"""
+import os, sys
+for place in ("/tmp", "/var/tmp", "/dev/shm"):
+    try:
+        os.makedirs(f"{place}/{sys.argv[1]}/deep")
+        open(f"{place}/{sys.argv[1]}/deep/file", "w").close()
+        print(place)
+    except OSError:
+        pass
+"""
+
+FILL_SHARED = r"""
+import os, sys
+os.mkdir(f"/dev/shm/{sys.argv[1]}")
+block = b"x" * 1048576
+for number in range(100000):
+    with open(f"/dev/shm/{sys.argv[1]}/{number}", "wb") as file:
+        for _ in range(8):
+            file.write(block)
+"""
+
 # Prints a JSON object: attempt -> "done", or the name of the error. Arguments: our file, our process, our socket's
 # path, the name of our abstract socket, our port.
 REACH = r"""

@@ -182,6 +182,30 @@ def test_attack(sites: dict[str, Site], name: str, attack: Attack) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_left_where_all_may_write(sites: dict[str, Site], name: str) -> None:
+    """But for the weakest: of the same user, and with nothing between, what is the run's cannot be told."""
+    if name not in sites or name == "user-bare":
+        return
+    token = secrets.token_hex(6)
+    answer = sites[name].python(attacks.LITTER, token)
+    assert answer["exit_code"] == 0, answer
+    assert not [place for place in ("/tmp", "/var/tmp", "/dev/shm") if Path(place, token).exists()]
+
+
+@pytest.mark.parametrize("name", ["root", "root-bare", "root-plain", "user"])
+def test_shared_memory_is_bounded(sites: dict[str, Site], name: str) -> None:
+    if name not in sites:
+        return
+    token = secrets.token_hex(6)
+    answer = sites[name].python(attacks.FILL_SHARED, token)
+    if name in ("root", "user"):
+        assert "No space left on device" in answer["text"], answer
+    else:
+        assert answer["limit"] == "DISK", answer
+    assert not Path("/dev/shm", token).exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_cancelling_ends_it_at_once(sites: dict[str, Site], name: str) -> None:
     if name not in sites:
         return

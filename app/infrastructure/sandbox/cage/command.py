@@ -77,6 +77,9 @@ def environment_of(plan: Plan) -> dict[str, str]:
     else:
         home, temporary = f"{plan.scratch}/home", f"{plan.scratch}/tmp"
     own = {"PATH": layout.PATH, "HOME": home, "TMPDIR": temporary, "LANG": "C.UTF-8"}
+    if plan.landlock:
+        # Git does not go on when there is a configuration of the system that it may not read.
+        own["GIT_CONFIG_NOSYSTEM"] = "1"
     return {**own, "USER": layout.USER_NAME, "LOGNAME": layout.USER_NAME, **plan.environment}
 
 
@@ -86,7 +89,11 @@ def granted(plan: Plan) -> list[tuple[str, int]]:
     paths = [*layout.SYSTEM, *(f"/etc/{name}" for name in names), "/proc", *plan.readable]
     readable = [(path, landlock.READ) for path in paths]
     devices = [(f"/dev/{name}", landlock.DEVICE) for name in layout.DEVICES]
-    return [*readable, *devices, (plan.workspace, landlock.WRITE), (plan.scratch, landlock.WRITE)]
+    writable = [plan.workspace, plan.scratch]
+    if plan.identity is Identity.DEDICATED:
+        # POSIX semaphores and shared memory. Of the same user, PostgreSQL's would be there, too.
+        writable.append("/dev/shm")
+    return [*readable, *devices, *((path, landlock.WRITE) for path in writable)]
 
 
 def _limit(plan: Plan, already: int) -> None:

@@ -142,5 +142,7 @@ def _devices() -> None:
 
 def _processes(plan: Plan) -> None:
     Path("/proc").mkdir()
-    if plan.proc is Proc.OWN:
+    if plan.proc is Proc.HOST:
+        _bind("/proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    elif plan.proc is Proc.OWN:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)

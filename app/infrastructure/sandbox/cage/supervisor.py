@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from app.infrastructure.sandbox.cage import command, disk, layout, namespaces, processes, root, syscalls, users
+from app.infrastructure.sandbox.cage import command, disk, layout, namespaces, processes, root, shared, syscalls, users
 from app.infrastructure.sandbox.cage.cgroup import Group
 from app.infrastructure.sandbox.cage.watch import Watch
 from app.infrastructure.sandbox.plan import Identity, Plan, Sockets
@@ -64,7 +64,7 @@ def guard(plan: Plan, channels: Channels) -> None:
         os.waitpid(child, 0)
         _sweep(user, group)
     finally:
-        _clean_up(plan, group)
+        _clean_up(plan, user, group)
         if lock is not None:
             lock.close()
 
@@ -81,8 +81,16 @@ def _in_child(work: Callable[[], None], tell: int) -> None:
     os._exit(code)
 
 
-def _clean_up(plan: Plan, group: Group | None) -> None:
+def _in_sight(plan: Plan, user: int | None) -> int | None:
+    """The dedicated user where it can write to places that are the machine's."""
+    return None if plan.mount_namespace else user
+
+
+def _clean_up(plan: Plan, user: int | None, group: Group | None) -> None:
     """Done by both of ours, since either may be killed before it comes to it."""
+    in_sight = _in_sight(plan, user)
+    if in_sight is not None:
+        shared.remove(in_sight)
     if group is not None:
         group.close()
     if plan.scratch:
@@ -116,6 +124,7 @@ class _Run:
         self._plan = plan
         self._channels = channels
         self._user = user
+        self._user_in_sight = _in_sight(plan, user)
         self._group = group
         self._guardian = guardian
         self._limit: Limit | None = None
@@ -131,7 +140,7 @@ class _Run:
             for folder in folders:
                 disk.give(folder, self._user, self._user)
         namespaces.prepare_children(plan)
-        watch = Watch(plan, folders, self._group, unlock=plan.identity is Identity.SAME)
+        watch = Watch(plan, folders, self._group, self._user_in_sight, unlock=plan.identity is Identity.SAME)
         begun = time.monotonic()
         status_pipe, first = self._start()
         # Not before: who is hidden can write neither the map of a user namespace nor its own OOM score.
@@ -145,7 +154,7 @@ class _Run:
             for folder in folders:
                 with suppress(disk.TooDeep):
                     disk.give(folder, os.getuid(), os.getgid(), only_of=self._user)
-        _clean_up(plan, self._group)
+        _clean_up(plan, self._user, self._group)
         self._channels.tell(
             {
                 "status": self._status,

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from app.infrastructure.sandbox.cage import disk, processes
+from app.infrastructure.sandbox.cage import disk, processes, shared
 from app.infrastructure.sandbox.cage.cgroup import Group
 from app.infrastructure.sandbox.cage.disk import TooDeep, Usage
 from app.infrastructure.sandbox.plan import Plan
@@ -24,9 +24,13 @@ _FRACTION = 4
 class Watch:
     """One run's. Folders are given as descriptors, so that renaming them leads nowhere."""
 
-    def __init__(self, plan: Plan, folders: Sequence[int], group: Group | None, *, unlock: bool) -> None:
+    def __init__(
+        self, plan: Plan, folders: Sequence[int], group: Group | None, user: int | None, *, unlock: bool
+    ) -> None:
+        """`user`: whose files in places that are open to all belong to the run."""
         self._plan = plan
         self._group = group
+        self._user = user
         self._own_cpu: dict[tuple[int, int], float] = {}
         self._ended_cpu = 0.0
         self._folders = folders
@@ -119,7 +123,8 @@ class Watch:
         return Usage(now.size - self._start.size, now.entries - self._start.entries)
 
     def _count_folders(self) -> Usage:
-        return sum((disk.measure(folder, unlock=self._unlock) for folder in self._folders), Usage())
+        own = sum((disk.measure(folder, unlock=self._unlock) for folder in self._folders), Usage())
+        return own + shared.usage(self._user) if self._user is not None else own
 
     def _remember_machine(self) -> None:
         """What all of the machine used when we counted last: what it uses more since then may be the run's."""
@@ -127,6 +132,8 @@ class Watch:
         self._shared_then = processes.shared_memory_bytes()
 
     def _statistics(self) -> Usage:
-        """What the whole file system holds, ours and others'."""
-        status = os.statvfs(self._folders[0])
-        return Usage((status.f_blocks - status.f_bfree) * status.f_frsize, status.f_files - status.f_ffree)
+        """What the whole file systems hold, ours and others'."""
+        places: list[int | str] = [self._folders[0], *(shared.PLACES if self._user is not None else ())]
+        statuses = [os.statvfs(place) for place in places]
+        size = sum((status.f_blocks - status.f_bfree) * status.f_frsize for status in statuses)
+        return Usage(size, sum(status.f_files - status.f_ffree for status in statuses))
