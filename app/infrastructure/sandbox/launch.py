@@ -21,7 +21,7 @@ def start_supervisor(output: int | None, result: int, keep: Sequence[int] = ()) 
     """
     arguments = [str(-1 if output is None else output), str(os.getpid()), os.fspath(_ROOT)]
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _START, *arguments],
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, *arguments],
         stdin=subprocess.PIPE,
         stdout=result,
         stderr=subprocess.DEVNULL,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def _remove(name: str, parent: int) -> None:
     top = _opened(name, parent)
     try:
         _make_own(top)
-        prefix = f".removed-{secrets.token_hex(6)}"
+        prefix = f".removed-{os.urandom(6).hex()}"
         count = 0
         # A listing of many entries is a long list of names, and no more than that: entries are what was limited.
         waiting = _empty(top, None, prefix, count)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import time
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ class Group:
     """One run's group. `enter` is called by the process that is to be in it."""
 
     def __init__(self, parent: str) -> None:
-        self.folder = Path(parent) / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        self.folder = Path(parent) / f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         self.folder.mkdir()
 
     def limit(self, controllers: Iterable[str], processes: int, memory_bytes: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import socket
 
 from app.infrastructure.sandbox.cage.processes import threads_of_user
@@ -17,7 +16,7 @@ def take_user() -> tuple[int, socket.socket]:
 
     The lock is an abstract socket: it needs no file, and it goes with the process however that ends.
     """
-    offset = random.SystemRandom().randrange(LAST - FIRST + 1)
+    offset = int.from_bytes(os.urandom(4)) % (LAST - FIRST + 1)
     for step in range(LAST - FIRST + 1):
         user = FIRST + (offset + step) % (LAST - FIRST + 1)
         lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
