@@ -20,6 +20,7 @@ class Sockets(StrEnum):
     """What the system call filter lets socket(2) make."""
 
     ANY = "any"
+    LOCAL_AND_INTERNET = "local and internet"
     ONLY_UNIX = "only unix"
     NO_UNIX = "no unix"
     PAIRS = "only pairs"
@@ -63,6 +64,10 @@ class Plan:
     disk_bytes: int
     files: int
     scratch_bytes: int
+
+    @property
+    def reaches_network(self) -> bool:
+        return not self.network_namespace and self.sockets not in (Sockets.ONLY_UNIX, Sockets.PAIRS)
 
     @property
     def shares_user(self) -> bool:

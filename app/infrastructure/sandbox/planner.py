@@ -116,11 +116,12 @@ def _proc(can: Capabilities, *, mounts: bool, pids: bool) -> Proc:
 
 
 def _sockets(can: Capabilities, asked: Network, namespace: bool, *, out_of_reach: bool) -> Sockets:
-    """AF_UNIX is let through only where no socket of ours can be found or opened with it."""
+    """AF_UNIX is let through only where no socket of ours can be found or opened with it. In a network namespace, too,
+    families are picked: AF_VSOCK leads out of a virtual machine whatever the namespace."""
     if not can.seccomp:
         return Sockets.ANY
     if asked is Network.ALLOWED or namespace:
-        return Sockets.ANY if out_of_reach else Sockets.NO_UNIX
+        return Sockets.LOCAL_AND_INTERNET if out_of_reach else Sockets.NO_UNIX
     return Sockets.ONLY_UNIX if out_of_reach else Sockets.PAIRS
 
 

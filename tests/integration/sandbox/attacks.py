@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+# Ends and stops all that it can, all the time: also who comes for it.
+HUNT = r"""
+import os, signal, sys
+print("hunting", flush=True)
+os.fork(), os.fork()
+while True:
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+            if pid not in (os.getpid(), os.getppid()):
+                try:
+                    os.kill(pid, number)
+                except OSError:
+                    pass
+"""
+
 # What anybody may write to. Prints where it could.
 LITTER = r"""
 import os, sys
@@ -98,6 +113,8 @@ attempt("loopback 6", lambda: connect(socket.AF_INET6, ("::ffff:127.0.0.1", port
 attempt("metadata", lambda: connect(socket.AF_INET, ("169.254.169.254", 80)))
 attempt("udp", udp)
 attempt("packet", lambda: connect(socket.AF_PACKET, ("lo", 0), socket.SOCK_RAW))
+attempt("host of the machine", lambda: connect(40, (2, 1024)))
+attempt("kernel's ciphers", lambda: socket.socket(38, socket.SOCK_SEQPACKET))
 attempt("io_uring", lambda: call(425, 8, 0))
 attempt("namespace", lambda: call(unshare, 0x10000000))
 attempt("mount", lambda: call(mount, 0, 0, 0, 0, 0))

@@ -193,6 +193,18 @@ def test_nothing_is_left_where_all_may_write(sites: dict[str, Site], name: str) 
 
 
 @pytest.mark.parametrize("name", ["root", "root-bare", "root-plain", "user"])
+def test_who_ends_it_cannot_be_ended_by_it(sites: dict[str, Site], name: str) -> None:
+    """Not where the same user is behind no wall: this would end the test as well."""
+    if name not in sites:
+        return
+    token = secrets.token_hex(6)
+    answer = sites[name].python(attacks.HUNT, token, limits={"wall_seconds": 0.4})
+    assert answer["text"] == "hunting\n"
+    assert answer["seconds"] < 15
+    assert not with_token(token)
+
+
+@pytest.mark.parametrize("name", ["root", "root-bare", "root-plain", "user"])
 def test_shared_memory_is_bounded(sites: dict[str, Site], name: str) -> None:
     if name not in sites:
         return

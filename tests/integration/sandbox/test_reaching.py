@@ -26,6 +26,8 @@ REFUSED_EVERYWHERE = {
     "metadata",
     "udp",
     "packet",
+    "host of the machine",
+    "kernel's ciphers",
     "io_uring",
     "namespace",
     "mount",

@@ -59,7 +59,7 @@ def walk(top: int, *, unlock: bool = False) -> Iterator[Found]:
             yield Found(folder, name, status)
             if stat.S_ISDIR(status.st_mode):
                 if len(stack) >= MAXIMUM_DEPTH:
-                    raise TooDeep
+                    raise TooDeep(f"folders are nested deeper than {MAXIMUM_DEPTH}")
                 below = open_folder(name, folder, unlock=unlock)
                 if below is not None:
                     stack.append((below, _names(below)))

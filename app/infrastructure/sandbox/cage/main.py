@@ -32,6 +32,9 @@ def main() -> None:
             answer = trial.everything()
             os.write(result, json.dumps(answer).encode() + b"\n")
             return
+        # Whatever the caller ignores or blocks comes along over exec.
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # Of these we hear by the control pipe, when the caller decides; the terminal's Ctrl-C is not for us.
             signal.signal(number, signal.SIG_IGN)

@@ -135,19 +135,29 @@ def open_and_deleted(pids: Iterable[int], device: int) -> tuple[int, int]:
     return sum(on_device.values()), sum(in_memory.values())
 
 
-def kill_everything_of(user: int) -> None:
-    """SIGKILL to all that runs as a user. As that user, kill(-1) reaches all of them in one step of the kernel's,
-    which no fork can slip through; so this needs root, and a user whom nobody else runs as."""
+def kill_everything_of(user: int, partner: int) -> None:
+    """SIGKILL to all that runs as a user. With that user's effective id, kill(-1) reaches all of them in one step of
+    the kernel's, which no fork can slip through; so this needs root, and a user whom nobody else runs as.
+
+    The other two ids are those of `partner`, whom nobody runs as: so none of them can stop or end the one that comes
+    for them (kill(2) says which ids are compared). Without a capability left, or it would reach the whole machine.
+    """
     killer = os.fork()
     if killer == 0:
         try:
             os.setgroups([])
-            os.setresgid(user, user, user)
-            os.setresuid(user, user, user)
-            os.kill(-1, signal.SIGKILL)
+            os.setresgid(partner, partner, partner)
+            os.setresuid(partner, user, partner)
+            if _effective_capabilities() == 0:
+                os.kill(-1, signal.SIGKILL)
         finally:
             os._exit(0)
     os.waitpid(killer, 0)
+
+
+def _effective_capabilities() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
 
 
 def _descriptors(pid: int) -> list[Path]:

@@ -34,7 +34,14 @@ _X32_BIT = 0x40000000
 _SET_ID_BITS = 0o6000
 _CREATES = os.O_CREAT | 0o20000000  # with __O_TMPFILE, the part of O_TMPFILE that is not O_DIRECTORY
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
-AF_UNIX = 1
+_UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
+# What socket(2) may make; none of the others: AF_VSOCK leads to the host of a virtual machine, the rest to old code.
+_FAMILIES: dict[Sockets, tuple[int, ...]] = {
+    Sockets.LOCAL_AND_INTERNET: (_UNIX, _INET, _INET6, _NETLINK),
+    Sockets.NO_UNIX: (_INET, _INET6, _NETLINK),
+    Sockets.ONLY_UNIX: (_UNIX,),
+    Sockets.PAIRS: (),
+}
 
 Instruction = tuple[int, int, int, int]
 
@@ -128,8 +135,6 @@ def build(
     numbers = architecture.numbers
     program = _entry(architecture)
     refused = [*_NEVER, *(_SHARED_USER if shared_user else ()), *(() if own_ipc else ("shmget", "mq_open"))]
-    if sockets is Sockets.PAIRS:
-        refused.append("socket")
     for name in refused:
         program += _rule(numbers[name], [_refuse()])
     for name in _UNKNOWN:
@@ -143,8 +148,8 @@ def build(
         if name in numbers:
             creates = [_argument(flags), (ANY_BIT, 1, 0, _CREATES), _allow()]
             program += _rule(numbers[name], creates + _refuse_bits(position, _SET_ID_BITS))
-    if sockets in (Sockets.ONLY_UNIX, Sockets.NO_UNIX):
-        program += _rule(numbers["socket"], _socket_rule(sockets))
+    if sockets is not Sockets.ANY:
+        program += _rule(numbers["socket"], _refuse_others(0, _FAMILIES[sockets]))
     if own_ipc:
         program += _rule(numbers["shmget"], _refuse_above(1, _LARGEST_SEGMENT))
     if shared_user:
@@ -224,6 +229,6 @@ def _refuse_above(position: int, largest: int) -> list[Instruction]:
     return [*high_is_zero, _argument(position), (AT_LEAST, 0, 1, largest + 1), _refuse(), _allow()]
 
 
-def _socket_rule(sockets: Sockets) -> list[Instruction]:
-    allowed, otherwise = (_allow(), _refuse()) if sockets is Sockets.ONLY_UNIX else (_refuse(), _allow())
-    return [_argument(0), (EQUAL, 0, 1, AF_UNIX), allowed, otherwise]
+def _refuse_others(position: int, values: Sequence[int]) -> list[Instruction]:
+    tests = [(EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)]
+    return [_argument(position), *tests, _refuse(), _allow()]

@@ -16,7 +16,7 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 from app.infrastructure.sandbox.cage import command, disk, layout, namespaces, processes, root, shared, syscalls, users
 from app.infrastructure.sandbox.cage.cgroup import Group
 from app.infrastructure.sandbox.cage.watch import Watch
-from app.infrastructure.sandbox.plan import Identity, Plan, Sockets
+from app.infrastructure.sandbox.plan import Identity, Plan
 from app.infrastructure.sandbox.removal import remove_tree
 from app.infrastructure.sandbox.spec import Limit
 
@@ -110,7 +110,7 @@ def _sweep(user: int | None, group: Group | None) -> None:
             with suppress(OSError):
                 group.kill()
         if user is not None:
-            processes.kill_everything_of(user)
+            processes.kill_everything_of(user, users.partner_of(user))
         below = processes.descendants(os.getpid())
         processes.signal_all(below, signal.SIGSTOP)
         processes.signal_all(below, signal.SIGKILL)
@@ -168,7 +168,9 @@ class _Run:
     def _start(self) -> tuple[int, int]:
         """(where the first process tells the command's wait status, its process id)."""
         reader, writer = os.pipe()
-        protected = (os.getpid(), self._guardian, self._channels.caller)
+        caller = self._channels.caller
+        # Negative: a whole process group. The guardian leads ours.
+        protected = (os.getpid(), self._guardian, -self._guardian, caller, -_group_of(caller))
         first = os.fork()
         if first == 0:
             os.close(reader)
@@ -178,7 +180,7 @@ class _Run:
         os.close(self._channels.output)
         return reader, first
 
-    def _be_first(self, writer: int, protected: tuple[int, ...]) -> None:
+    def _be_first(self, writer: int, protected: Sequence[int]) -> None:
         """In the child. Without a pid namespace it becomes the command itself."""
         plan = self._plan
         syscalls.die_with_parent(signal.SIGKILL)
@@ -191,7 +193,7 @@ class _Run:
         namespaces.enter_others(plan)
         inside = layout.USER_INSIDE if self._user is None else self._user
         if plan.mount_namespace:
-            root.build(plan, inside, network=plan.sockets is Sockets.ANY and not plan.network_namespace)
+            root.build(plan, inside, network=plan.reaches_network)
 
         def become() -> None:
             command.become_command(plan, self._user, self._channels.output, protected)
@@ -261,7 +263,7 @@ class _Run:
             with suppress(OSError):
                 self._group.kill()
         if self._user is not None and not self._plan.pid_namespace:
-            processes.kill_everything_of(self._user)
+            processes.kill_everything_of(self._user, users.partner_of(self._user))
         processes.signal_all(processes.descendants(os.getpid()), signal.SIGKILL)
 
     def _collect(self, status_pipe: int, first: int) -> None:
@@ -282,6 +284,14 @@ class _Run:
             return Limit.FILE_SIZE
         used_up = max(watch.cpu_seconds, _cpu_of_children()) >= self._plan.cpu_seconds
         return Limit.CPU if number in (signal.SIGXCPU, signal.SIGKILL) and used_up else None
+
+
+def _group_of(pid: int) -> int:
+    """Its process group; its own id where it is gone."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return pid
 
 
 def _cpu_of_children() -> float:

@@ -16,9 +16,10 @@ def take_user() -> tuple[int, socket.socket]:
 
     The lock is an abstract socket: it needs no file, and it goes with the process however that ends.
     """
-    offset = int.from_bytes(os.urandom(4)) % (LAST - FIRST + 1)
-    for step in range(LAST - FIRST + 1):
-        user = FIRST + (offset + step) % (LAST - FIRST + 1)
+    count = (LAST - FIRST + 1) // 2
+    offset = int.from_bytes(os.urandom(4)) % count
+    for step in range(count):
+        user = FIRST + (offset + step) % count * 2
         lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             lock.bind(f"\0hotswap-sandbox-user-{user}")
@@ -29,6 +30,11 @@ def take_user() -> tuple[int, socket.socket]:
             return user, lock
         lock.close()
     raise OSError("no free user id for a sandbox")
+
+
+def partner_of(user: int) -> int:
+    """A second id that belongs to each: see `processes.kill_everything_of`."""
+    return user + 1
 
 
 def become(user: int) -> None:
