@@ -17,8 +17,10 @@ from tests.integration.sandbox.sites import NOBODY, Driver, Site
 
 _BY_ROOT = ["root", "root-bare", "root-plain"] if os.geteuid() == 0 else []
 NAMES = [*_BY_ROOT, "user", "user-landlock", "user-bare"]
-# Of two that differ only in what is seen of files, one will do for what is used up.
+# Of two that differ only in what is seen of files, one will do for what is used up; and the two ends for limits that
+# are kept alike everywhere.
 NAMES_FOR_LIMITS = [*_BY_ROOT[:2], "user", "user-bare"]
+BOTH_ENDS = [NAMES[0], NAMES[-1]]
 
 
 def _possible(name: str, root: Capabilities | None, user: Capabilities | None) -> Capabilities | None:

@@ -15,6 +15,7 @@ import sys
 import warnings
 
 from app.infrastructure.sandbox.cage import supervisor, trial
+from app.infrastructure.sandbox.cage.channels import Channels
 from app.infrastructure.sandbox.plan import Plan
 
 # `os.execvpe` imports this one when it is called, which is when there is nothing to import from any more.
@@ -40,7 +41,7 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        channels = supervisor.Channels(control, result, int(sys.argv[1]), int(sys.argv[2]))
+        channels = Channels(control, result, int(sys.argv[1]), int(sys.argv[2]))
         supervisor.guard(Plan.loads(line), channels)
     except Exception as error:
         failure = {"failure": f"{type(error).__name__}: {error}"}

@@ -16,13 +16,13 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from app.infrastructure.sandbox.cage import command, disk, layout, namespaces, processes, root, shared, syscalls, users
 from app.infrastructure.sandbox.cage.cgroup import Group
+from app.infrastructure.sandbox.cage.channels import Channels, drain, in_child, read_answer, told_of_children
 from app.infrastructure.sandbox.cage.watch import Watch
 from app.infrastructure.sandbox.plan import Identity, Plan
 from app.infrastructure.sandbox.removal import remove_tree
@@ -31,20 +31,6 @@ from app.infrastructure.sandbox.spec import Limit
 _SWEEP_PAUSE = 0.005
 # The kernel's out-of-memory killer is to choose what runs in the cage before anything of ours.
 _OOM_SCORE = "800"
-
-
-class Channels:
-    """The descriptors that lead to the caller."""
-
-    def __init__(self, control: int, result: int, output: int, caller: int) -> None:
-        self.control = control
-        self.result = result
-        self.output = output
-        self.caller = caller
-
-    def tell(self, message: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):
-            os.write(self.result, json.dumps(message).encode() + b"\n")
 
 
 def guard(plan: Plan, channels: Channels) -> None:
@@ -58,7 +44,7 @@ def guard(plan: Plan, channels: Channels) -> None:
         guardian = os.getpid()
         child = os.fork()
         if child == 0:
-            _in_child(lambda: _Run(plan, channels, user, group, guardian).go(), channels.result)
+            in_child(lambda: _Run(plan, channels, user, group, guardian).go(), channels.result)
         os.close(channels.output)
         os.close(channels.control)
         os.waitpid(child, 0)
@@ -67,18 +53,6 @@ def guard(plan: Plan, channels: Channels) -> None:
         _clean_up(plan, user, group)
         if lock is not None:
             lock.close()
-
-
-def _in_child(work: Callable[[], None], tell: int) -> None:
-    """Does the work and never returns; what goes wrong is told as one line of JSON."""
-    code = 0
-    try:
-        work()
-    except BaseException as error:
-        with suppress(OSError):
-            os.write(tell, json.dumps({"failure": f"{type(error).__name__}: {error}"}).encode() + b"\n")
-        code = 125
-    os._exit(code)
 
 
 def _in_sight(plan: Plan, user: int | None) -> int | None:
@@ -131,6 +105,7 @@ class _Run:
         self._status: int | None = None
         self._killed = False
         self._kill_at: float | None = None
+        self._orphan_ended = -1
 
     def go(self) -> None:
         syscalls.adopt_orphans()
@@ -143,6 +118,8 @@ class _Run:
         watch = Watch(plan, folders, self._group, self._user_in_sight, unlock=plan.identity is Identity.SAME)
         begun = time.monotonic()
         status_pipe, first = self._start()
+        # An orphan that has ended counts as a process until it is waited for.
+        self._orphan_ended = told_of_children()
         # Not before: who is hidden can write neither the map of a user namespace nor its own OOM score.
         syscalls.hide_own_memory()
         self._follow(watch, status_pipe, first, begun + plan.wall_seconds)
@@ -175,7 +152,7 @@ class _Run:
         if first == 0:
             os.close(reader)
             os.set_inheritable(writer, False)
-            _in_child(lambda: self._be_first(writer, protected), writer)
+            in_child(lambda: self._be_first(writer, protected), writer)
         os.close(writer)
         os.close(self._channels.output)
         return reader, first
@@ -201,7 +178,7 @@ class _Run:
         if not plan.pid_namespace:
             become()
         syscalls.hide_own_memory()
-        status = namespaces.be_first_process(lambda: _in_child(become, writer))
+        status = namespaces.be_first_process(lambda: in_child(become, writer))
         os.write(writer, json.dumps({"status": status}).encode() + b"\n")
 
     def _follow(self, watch: Watch, status_pipe: int, first: int, deadline: float) -> None:
@@ -213,7 +190,7 @@ class _Run:
             orders_end.add(os.pidfd_open(self._guardian))
         else:
             self._end(Limit.CANCELLED)
-        for source in (first_ends, *orders_end):
+        for source in (first_ends, self._orphan_ended, *orders_end):
             poll.register(source, select.POLLIN)
         while True:
             now = time.monotonic()
@@ -221,6 +198,9 @@ class _Run:
             ready = {source for source, _ in poll.poll(max(0.0, due - now) * 1000)}
             if first_ends in ready:
                 break
+            if self._orphan_ended in ready:
+                drain(self._orphan_ended)
+                processes.reap_all_but(first)
             for source in ready & orders_end:
                 self._end(Limit.CANCELLED)
                 poll.unregister(source)
@@ -240,7 +220,6 @@ class _Run:
             processes.signal_all(pids, signal.SIGTERM)
             processes.signal_all(pids, signal.SIGCONT)
         if now >= watch.next_look:
-            processes.reap_all_but(first)
             waited_for = processes.waited_for_by(first) if self._plan.pid_namespace else _cpu_of_children()
             limit = watch.look(self._inside(), waited_for)
             if limit is not None:
@@ -268,7 +247,7 @@ class _Run:
 
     def _collect(self, status_pipe: int, first: int) -> None:
         _, own_status = os.waitpid(first, 0)
-        told = _read_all(status_pipe)
+        told = read_answer(status_pipe)
         if "failure" in told and not self._killed:
             raise OSError(told["failure"])
         self._status = told.get("status", own_status)
@@ -301,13 +280,3 @@ def _cpu_of_children() -> float:
 
 def _open(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
-def _read_all(source: int) -> dict[str, Any]:
-    """The first line that was told; {} when none was."""
-    text = b""
-    while piece := os.read(source, 65536):
-        text += piece
-    os.close(source)
-    first = text.partition(b"\n")[0]
-    return dict(json.loads(first)) if first else {}
