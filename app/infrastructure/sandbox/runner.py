@@ -103,7 +103,8 @@ class _Running:
             poll.register(source, select.POLLIN)
         open_ends = {output, result}
         told_to_end = False
-        while open_ends:
+        # The answer comes when all of the run has ended. The guardian, last to close its end, is waited for afterwards.
+        while output in open_ends or (result in open_ends and b"\n" not in self._answer):
             if not told_to_end and self._cancelled.is_set():
                 told_to_end = True
                 with suppress(BrokenPipeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,14 +104,22 @@ class SandboxSpec:
     def __post_init__(self) -> None:
         if not self.command or not self.command[0]:
             raise ValueError("a command needs at least a program")
-        if any("\0" in text for text in (*self.command, *self.environment, *self.environment.values(), self.folder)):
-            raise ValueError("no part of a command or its environment may hold a NUL")
+        if not all(map(_can_be_passed, (*self.command, *self.environment, *self.environment.values(), self.folder))):
+            raise ValueError("no part of a command or its environment may hold a NUL or half of a surrogate pair")
         if any(not name or "=" in name for name in self.environment):
             raise ValueError("names in the environment may be neither empty nor contain '='")
         if not self.workspace.is_absolute() or not all(path.is_absolute() for path in self.readable):
             raise ValueError("workspace and readable paths must be absolute")
         if self.folder.startswith("/") or ".." in self.folder.split("/"):
             raise ValueError("the folder to start in must lie within the workspace")
+
+
+def _can_be_passed(text: str) -> bool:
+    """Whether it has a form in bytes, without a NUL; bytes that are not UTF-8 are among those (surrogate escapes)."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -117,3 +118,13 @@ def test_the_log_is_followed_while_it_runs(workspace: Path, tmp_path: Path) -> N
             assert not running.done()
         cancelled.set()
         assert running.result().limit is not None
+
+
+def test_bytes_that_are_not_utf_8_go_through(workspace: Path, tmp_path: Path) -> None:
+    """As arguments, in the environment, as names of files and in the output."""
+    raw = os.fsdecode(b"\xff\xfe")
+    command = ("sh", "-c", 'printf %s "$1$VALUE"; : > "$1"', "sh", raw)
+    outcome = run(SandboxSpec(command, workspace, environment={"VALUE": raw}, limits=SMALL), tmp_path / "log")
+    assert outcome.succeeded
+    assert (tmp_path / "log").read_bytes() == b"\xff\xfe\xff\xfe"
+    assert [os.fsencode(path.name) for path in workspace.iterdir()] == [b"\xff\xfe"]

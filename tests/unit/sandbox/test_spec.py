@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ OUTCOME = SandboxOutcome(0, None, None, 1.25, 0.5, None, 0, 0, ISOLATION)
         {"command": ()},
         {"command": ("",)},
         {"command": ("a\0b",)},
+        {"command": ("half \ud800",)},
         {"environment": {"A=B": "c"}},
         {"environment": {"": "c"}},
         {"environment": {"A": "c\0"}},
@@ -64,3 +66,7 @@ def test_success_is_exit_code_0_within_all_limits() -> None:
     assert not replace(OUTCOME, exit_code=None, signal=9).succeeded
     assert not replace(OUTCOME, limit=Limit.DISK).succeeded
     assert signal_name(9) == "SIGKILL"
+
+
+def test_names_that_are_not_utf_8_are_fine() -> None:
+    assert replace(SPEC, command=("make", os.fsdecode(b"\xff"))).command[1] == "\udcff"
