@@ -29,8 +29,8 @@ limits = st.builds(
     processes=st.integers(1, 10_000),
     disk_bytes=st.integers(1, 2**40),
 )
-names = st.text(st.characters(exclude_characters="\0="), min_size=1, max_size=8)
-values = st.text(st.characters(exclude_characters="\0"), max_size=8)
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0="), min_size=1, max_size=8)
+values = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 specs = st.builds(
     SandboxSpec,
     command=st.lists(names, min_size=1, max_size=3).map(tuple),
