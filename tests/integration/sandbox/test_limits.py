@@ -251,6 +251,8 @@ def test_ordinary_ends_are_told_as_they_are(sites: dict[str, Site], name: str) -
     assert (folder / "out" / "file").read_text() == "made\n"
     assert (folder / "out" / "file").stat().st_uid == folder.stat().st_uid
     assert _ended(site.run("sh", "-c", "exit 7")) == (7, None)
+    reopened = site.run("sh", "-c", "echo a > /dev/stdout; echo b > /dev/stderr; echo c > /dev/null; cat /dev/stdin")
+    assert (reopened["exit_code"], reopened["text"]) == (0, "a\nb\n"), reopened
     assert _ended(site.run("sh", "-c", "kill -SEGV $$")) == (None, 11)
     missing = site.run("no-such-program")
     assert (missing["exit_code"], missing["text"]) == (

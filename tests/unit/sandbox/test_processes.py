@@ -73,3 +73,10 @@ def test_all_children_but_one_are_waited_for() -> None:
         "processes.reap_all_but(0)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=ROOT)
+
+
+def test_nobody_is_killed_as_root() -> None:
+    """kill(-1) as root would reach the whole machine."""
+    for user, partner in ((0, 60579), (60578, 0), (-1, 60579)):
+        with pytest.raises(ValueError, match="root"):
+            processes.kill_everything_of(user, partner)

@@ -142,6 +142,8 @@ def kill_everything_of(user: int, partner: int) -> None:
     The other two ids are those of `partner`, whom nobody runs as: so none of them can stop or end the one that comes
     for them (kill(2) says which ids are compared). Without a capability left, or it would reach the whole machine.
     """
+    if min(user, partner) <= 0:
+        raise ValueError("not root")
     killer = os.fork()
     if killer == 0:
         try:

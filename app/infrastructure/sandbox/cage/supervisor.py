@@ -114,6 +114,8 @@ class _Run:
         if self._user is not None:
             for folder in folders:
                 disk.give(folder, self._user, self._user)
+            # Or it could write to its output, but not open /dev/stdout.
+            os.fchown(self._channels.output, self._user, self._user)
         namespaces.prepare_children(plan)
         watch = Watch(plan, folders, self._group, self._user_in_sight, unlock=plan.identity is Identity.SAME)
         begun = time.monotonic()

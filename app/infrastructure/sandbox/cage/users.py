@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 
 from app.infrastructure.sandbox.cage.processes import threads_of_user
@@ -26,10 +27,19 @@ def take_user() -> tuple[int, socket.socket]:
         except OSError:
             lock.close()
             continue
-        if threads_of_user(user) == 0:
+        if not _has_a_name(user) and not _has_a_name(partner_of(user)) and threads_of_user(user) == 0:
             return user, lock
         lock.close()
     raise OSError("no free user id for a sandbox")
+
+
+def _has_a_name(user: int) -> bool:
+    """Whether somebody has given out the id after all."""
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
 
 
 def partner_of(user: int) -> int:
