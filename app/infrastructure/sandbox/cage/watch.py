@@ -12,12 +12,14 @@ from app.infrastructure.sandbox.cage.disk import TooDeep, Usage
 from app.infrastructure.sandbox.plan import Plan
 from app.infrastructure.sandbox.spec import Limit
 
-# A look takes place at most this often, and costs at most a tenth of one core.
+# A look takes place at most this often, and costs at most a tenth of one core; counting folders costs another tenth,
+# and a third of one core while they fill.
 LOOK_EVERY = 0.1
 _SHARE = 10.0
 # All folders are counted at least this often, and earlier once the file system holds so much more than at the last
 # count that the limit could be passed: a quarter of what is left of it.
 _COUNT_EVERY = 2.0
+_SHARE_WHILE_FILLING = 2.0
 _FRACTION = 4
 
 
@@ -48,13 +50,14 @@ class Watch:
         """The limit that is passed, if any, by these processes; `waited_for` are the CPU seconds of orphans of theirs
         that one of ours has waited for."""
         begun = time.monotonic()
+        passed = self._processes(pids, waited_for)
+        cost = time.monotonic() - begun
         try:
-            return self._processes(pids, waited_for) or self._disk(pids)
+            return passed or self._disk(pids)
         except TooDeep:
             return Limit.DEPTH
         finally:
-            now = time.monotonic()
-            self.next_look = now + max(LOOK_EVERY, (now - begun) * _SHARE)
+            self.next_look = time.monotonic() + max(LOOK_EVERY, cost * _SHARE)
 
     def final(self) -> Limit | None:
         """After all has ended: what the last moments have added to the folders."""
@@ -102,6 +105,8 @@ class Watch:
         waited = time.monotonic() - self._counted_at
         if waited >= max(_COUNT_EVERY, self._disk_cost * _SHARE):
             return True
+        if waited < self._disk_cost * _SHARE_WHILE_FILLING:
+            return False
         filled = self._statistics()
         grown = Usage(filled.size - self._filled_then.size, filled.entries - self._filled_then.entries)
         size_left = max(0, self._plan.disk_bytes - self._used.size)
