@@ -170,6 +170,9 @@ for number in range(10000):
         file.flush()
 """
 
+# The same by a process that closes itself to others of its user.
+FILL_DELETED_UNSEEN = "import ctypes\nctypes.CDLL(None).prctl(4, 0)\n" + FILL_DELETED
+
 # The same in folders that even their owner may not list.
 FILL_CLOSED = r"""
 import os

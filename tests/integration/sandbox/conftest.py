@@ -43,25 +43,38 @@ def _possible(name: str, root: Capabilities | None, user: Capabilities | None) -
 @pytest.fixture(scope="session")
 def base() -> Iterator[Path]:
     """Reachable for other users, which folders of pytest's own are not."""
-    folder = Path(tempfile.mkdtemp(prefix="hotswap-sandbox-"))
+    places = [Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")]
+    place = next(place for place in places if place.is_dir() and _is_open(place))
+    folder = Path(tempfile.mkdtemp(prefix="hotswap-sandbox-", dir=place))
     folder.chmod(0o777)
     yield folder
     remove_tree(folder)
 
 
+def _is_open(place: Path) -> bool:
+    return all(above.stat().st_mode & 0o001 for above in (place, *place.parents))
+
+
+def _started(user: int, base: Path) -> tuple[Driver, Capabilities] | None:
+    """None where the interpreter cannot be brought within reach of another user."""
+    driver = Driver(user, base)
+    try:
+        return driver, Capabilities.from_json(driver.ask(do="available"))
+    except (AssertionError, BrokenPipeError):
+        driver.close()
+        return None
+
+
 @pytest.fixture(scope="session")
 def sites(base: Path) -> Iterator[dict[str, Site]]:
-    drivers: list[Driver] = []
-    root_driver: Driver | None = None
-    user_driver: Driver | None = None
-    root: Capabilities | None = None
-    if os.geteuid() == 0:
-        root_driver, user_driver = Driver(0, base), Driver(NOBODY, base)
-        drivers += [root_driver, user_driver]
-        root = available()
-        user = Capabilities.from_json(user_driver.ask(do="available"))
-    else:
-        user = available()
+    own = available()
+    as_root = os.geteuid() == 0
+    by_root = _started(0, base) if as_root else None
+    by_user = _started(NOBODY, base) if as_root else None
+    root_driver = by_root[0] if by_root else None
+    user_driver = by_user[0] if by_user else None
+    root = own if as_root else None
+    user = own if not as_root else by_user[1] if by_user else None
     found: dict[str, Site] = {}
     for name in NAMES:
         capabilities = _possible(name, root, user)
@@ -69,5 +82,6 @@ def sites(base: Path) -> Iterator[dict[str, Site]]:
             driver = None if name == "root" else root_driver if name.startswith("root") else user_driver
             found[name] = Site(name, capabilities, base, driver)
     yield found
-    for driver in drivers:
-        driver.close()
+    for started in (root_driver, user_driver):
+        if started is not None:
+            started.close()

@@ -28,7 +28,7 @@ from app.infrastructure.sandbox.spec import Claim, Limits, Network, SandboxBroke
 def main() -> None:
     user, paths = int(sys.argv[1]), sys.argv[2:]
     if os.geteuid() == 0:
-        _make_reachable([Path(path) for path in paths])
+        make_reachable([Path(path) for path in paths])
         if user:
             users.become(user)
     for line in sys.stdin:
@@ -86,8 +86,9 @@ def run_request(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _make_reachable(paths: list[Path]) -> None:
-    """Where a folder on the way is closed to others, one that holds nothing but what is asked for is put over it."""
+def make_reachable(paths: list[Path]) -> None:
+    """Where a folder on the way is closed to others, one that holds nothing but what is asked for is put over it, for
+    this process and what it starts. Raises OSError where root may not do that."""
     closed: dict[Path, list[Path]] = {folder: [] for path in paths if (folder := _first_closed(path)) is not None}
     if not closed:
         return

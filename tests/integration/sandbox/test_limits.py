@@ -42,6 +42,11 @@ def _fills_the_disk_with_what_no_folder_shows(site: Site) -> None:
     assert answer["limit"] == "DISK", answer
 
 
+def _fills_the_disk_unseen(site: Site) -> None:
+    answer = site.python(attacks.FILL_DELETED_UNSEEN)
+    assert answer["limit"] == "DISK", answer
+
+
 def _fills_the_disk_behind_closed_folders(site: Site) -> None:
     folder = site.workspace()
     answer = site.python(attacks.FILL_CLOSED, workspace=folder)
@@ -157,6 +162,7 @@ KEPT_IN_VARIOUS_WAYS: list[Attack] = [
     _makes_orphans,
     _fills_the_disk,
     _fills_the_disk_with_what_no_folder_shows,
+    _fills_the_disk_unseen,
     _fills_the_disk_behind_closed_folders,
     _allocates_in_many_processes,
     _burns_cpu_in_many_processes,

@@ -51,9 +51,10 @@ def test_load_is_of_those_that_are(tree: subprocess.Popen[bytes]) -> None:
 def test_what_no_folder_shows_is_found() -> None:
     memory = os.memfd_create("unseen")
     os.write(memory, b"x" * 100_000)
-    _, in_memory = processes.open_and_deleted([os.getpid()], device=-1)
+    held = processes.held_open([os.getpid(), 2**22 + 1], device=-1)
     os.close(memory)
-    assert in_memory >= 100_000
+    assert held.in_memory >= 100_000
+    assert not held.unseen
 
 
 def test_all_children_but_one_are_waited_for() -> None:

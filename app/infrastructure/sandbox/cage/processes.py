@@ -115,12 +115,29 @@ def threads_of_user(user: int) -> int:
     return total
 
 
-def open_and_deleted(pids: Iterable[int], device: int) -> tuple[int, int]:
-    """Bytes that no folder shows: (of files on `device` that are deleted and still open, in memory files)."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes that no folder shows: of files that are deleted and still open, and of files in memory.
+
+    `unseen`: there is a process that we may not look into (it made itself so, or executes what it may not read).
+    """
+
+    on_device: int
+    in_memory: int
+    unseen: bool
+
+
+def held_open(pids: Iterable[int], device: int) -> Held:
+    """By these processes, of files on `device`."""
     on_device: dict[tuple[int, int], int] = {}
     in_memory: dict[tuple[int, int], int] = {}
+    unseen = False
     for pid in pids:
-        for link in _descriptors(pid):
+        links = _descriptors(pid)
+        if links is None:
+            unseen = True
+            continue
+        for link in links:
             try:
                 status = link.stat()
                 if status.st_nlink:
@@ -132,7 +149,7 @@ def open_and_deleted(pids: Iterable[int], device: int) -> tuple[int, int]:
                     in_memory[key] = status.st_blocks * 512
             except OSError:
                 continue
-    return sum(on_device.values()), sum(in_memory.values())
+    return Held(sum(on_device.values()), sum(in_memory.values()), unseen)
 
 
 def kill_everything_of(user: int, partner: int) -> None:
@@ -162,10 +179,13 @@ def _effective_capabilities() -> int:
     return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
 
 
-def _descriptors(pid: int) -> list[Path]:
+def _descriptors(pid: int) -> list[Path] | None:
+    """None when they are closed to us."""
     folder = Path(f"/proc/{pid}/fd")
     try:
         return list(folder.iterdir())
+    except PermissionError:
+        return None
     except OSError:
         return []
 

@@ -98,7 +98,6 @@ class _Run:
         self._plan = plan
         self._channels = channels
         self._user = user
-        self._user_in_sight = _in_sight(plan, user)
         self._group = group
         self._guardian = guardian
         self._limit: Limit | None = None
@@ -117,7 +116,7 @@ class _Run:
             # Or it could write to its output, but not open /dev/stdout.
             os.fchown(self._channels.output, self._user, self._user)
         namespaces.prepare_children(plan)
-        watch = Watch(plan, folders, self._group, self._user_in_sight, unlock=plan.identity is Identity.SAME)
+        watch = Watch(plan, folders, self._group, self._user, unlock=plan.identity is Identity.SAME)
         begun = time.monotonic()
         status_pipe, first = self._start()
         # An orphan that has ended counts as a process until it is waited for.

@@ -7,6 +7,8 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -131,6 +133,23 @@ def loopback_up() -> None:
     """The interface `lo` of a new network namespace is down until somebody raises it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
+
+
+@contextmanager
+def looking_as(user: int | None) -> Iterator[None]:
+    """What is opened meanwhile is opened as that user, who may look into its own processes even where we, as root, lack
+    the capability to look into others'. Without a user, as we are."""
+    if user is None:
+        yield
+        return
+    previous = os.geteuid(), os.getegid()
+    _libc.setfsgid(user)
+    _libc.setfsuid(user)
+    try:
+        yield
+    finally:
+        _libc.setfsuid(previous[0])
+        _libc.setfsgid(previous[1])
 
 
 def system_call(number: int, *arguments: object) -> int:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from app.infrastructure.sandbox.cage import disk, processes, shared
+from app.infrastructure.sandbox.cage import disk, processes, shared, syscalls
 from app.infrastructure.sandbox.cage.cgroup import Group
 from app.infrastructure.sandbox.cage.disk import TooDeep, Usage
 from app.infrastructure.sandbox.plan import Plan
@@ -29,10 +29,11 @@ class Watch:
     def __init__(
         self, plan: Plan, folders: Sequence[int], group: Group | None, user: int | None, *, unlock: bool
     ) -> None:
-        """`user`: whose files in places that are open to all belong to the run."""
+        """`user`: the dedicated one, None without; what it has in places that are open to all belongs to the run."""
         self._plan = plan
         self._group = group
-        self._user = user
+        self._user = user if not plan.mount_namespace else None
+        self._runs_as = user
         self._own_cpu: dict[tuple[int, int], float] = {}
         self._ended_cpu = 0.0
         self._folders = folders
@@ -42,6 +43,7 @@ class Watch:
         self._disk_cost = 0.0
         self._counted_at = time.monotonic()
         self._remember_machine()
+        self._filled_at_start = self._filled_then.size
         self.cpu_seconds = 0.0
         self.peak_memory: int | None = None
         self.next_look = 0.0
@@ -78,7 +80,8 @@ class Watch:
         memory = load.resident_bytes
         if memory > self._plan.memory_bytes:
             # What processes share is in the sum once for each of them: only then is it worth finding out.
-            memory = processes.proportional_bytes(pids) or memory
+            with syscalls.looking_as(self._runs_as):
+                memory = processes.proportional_bytes(pids) or memory
         if load.processes:
             self.peak_memory = max(self.peak_memory or 0, memory)
         if memory > self._plan.memory_bytes:
@@ -92,12 +95,18 @@ class Watch:
             return None
         begun = time.monotonic()
         self._used = self._added()
-        hidden, in_memory = processes.open_and_deleted(pids, os.fstat(self._folders[0]).st_dev)
-        self._used += Usage(hidden, 0)
+        with syscalls.looking_as(self._runs_as):
+            held = processes.held_open(pids, os.fstat(self._folders[0]).st_dev)
+        self._used += Usage(held.on_device, 0)
+        if held.unseen:
+            # What it holds open is part of what the file system has grown by. Others may have written that as well: so
+            # only what is too much by itself is taken for its own.
+            unexplained = self._statistics().size - self._filled_at_start - self._used.size
+            self._used += Usage(unexplained if unexplained > self._plan.disk_bytes else 0, 0)
         self._counted_at = time.monotonic()
         self._disk_cost = self._counted_at - begun
         self._remember_machine()
-        if in_memory > self._plan.memory_bytes:
+        if held.in_memory > self._plan.memory_bytes:
             return Limit.MEMORY
         return self._disk_limit()
 
