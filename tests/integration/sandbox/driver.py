@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import threading
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from app.infrastructure.sandbox.spec import Claim, Limits, Network, SandboxBroke
 def main() -> None:
     user, paths = int(sys.argv[1]), sys.argv[2:]
     if os.geteuid() == 0:
-        make_reachable([Path(path) for path in paths])
+        # Root itself gets everywhere; what it runs as another user then needs an interpreter of the system.
+        with suppress(OSError) if not user else nullcontext():
+            make_reachable([Path(path) for path in paths])
         if user:
             users.become(user)
     for line in sys.stdin:
