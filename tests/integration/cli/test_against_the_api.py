@@ -38,7 +38,13 @@ def command(environment: dict[str, str], *arguments: str) -> subprocess.Popen[st
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_ctrl_c,
     )
+
+
+def _hear_ctrl_c() -> None:
+    """A shell lets what it starts in the background ignore SIGINT, and with it the tests and all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_log_in_and_out(hotswap: Hotswap, home: Path) -> None:
