@@ -22,6 +22,7 @@ from agent.holder.client import HolderClient
 from agent.holder.protocol import (
     BadRequest,
     HolderLost,
+    HolderState,
     Limits,
     ProcessExited,
     ProcessIdentity,
@@ -100,18 +101,31 @@ class Processes:
     # -- processes --------------------------------------------------------------------------------------------
 
     async def start(self, program: Program, record: SideRecord, endpoints: Sequence[Endpoint]) -> ProcessState:
-        """Start a release on a side, once. Raises `OperationFailed` (exited), `SideBusy`."""
+        """Start a release on a side, once. Raises `OperationFailed` (exited), `SideBusy`.
+
+        What is returned may have ended already. A holder that dies over the request may have started it all the same:
+        whatever its successor knows under this tag and was not there before is that one, running or not.
+        """
+        before = await self._tagged(record)
+        running = next((process for process in before if process.running), None)
+        if running is not None:
+            return running
+        known = {process.identity for process in before}
         spec = self._spec(program, record, endpoints)
         for _ in range(HOLDER_ATTEMPTS):
-            running = await self.find(record)
-            if running is not None:
-                return running
+            started = False
             try:
                 await finished(self.holder.spawn(spec))
+                started = True
             except HolderLost:
-                continue
+                log.warning("%s: the holder died while it was to start it", record.key)
             except (StartFailed, BadRequest) as error:
                 raise OperationFailed(FailureCode.EXITED, f"it could not be started: {error}") from error
+            fresh = [process for process in await self._tagged(record) if process.identity not in known]
+            if fresh:
+                return fresh[-1]
+            if started:
+                raise OperationFailed(FailureCode.EXITED, "it ended at once, and the holder that started it as well")
         raise OperationFailed(FailureCode.INTERNAL, "the holder died again and again while a module was started")
 
     def _spec(self, program: Program, record: SideRecord, endpoints: Sequence[Endpoint]) -> ProcessSpec:
@@ -149,9 +163,19 @@ class Processes:
 
     async def find(self, record: SideRecord) -> ProcessState | None:
         """The running process of a side record, None if there is none."""
+        return next((process for process in await self._tagged(record) if process.running), None)
+
+    async def _tagged(self, record: SideRecord) -> list[ProcessState]:
+        """What the holder knows of a side record, ended ones included. Raises `HolderLost` if it dies each time."""
         tag = str(Tag.of(record))
-        state = await self.holder.state()
-        return next((process for process in state.processes if process.running and process.tag == tag), None)
+        for _ in range(HOLDER_ATTEMPTS - 1):
+            with contextlib.suppress(HolderLost):
+                return self._of(tag, await self.holder.state())
+        return self._of(tag, await self.holder.state())
+
+    @staticmethod
+    def _of(tag: str, state: HolderState) -> list[ProcessState]:
+        return [process for process in state.processes if process.tag == tag]
 
     async def steer(self, endpoints: Sequence[Endpoint], side: str) -> None:
         """Send new users to a side."""

@@ -162,7 +162,8 @@ def command(node: Node, place: Place) -> Command:
     if len(node.values) > _MAXIMUM_ARGUMENTS:
         raise Wrong(f"has {len(node.values)} items; at most {_MAXIMUM_ARGUMENTS} are allowed")
     items = tuple(decoded(item, place.item(index), text, "") for index, item in enumerate(node.values))
-    if not items[0].strip() and isinstance(node.values[0], Scalar) and node.values[0].kind is ScalarKind.TEXT:
+    first = node.values[0]
+    if isinstance(first, Scalar) and first.kind is ScalarKind.TEXT and not first.text.strip():
         place.item(0).report(node.values[0], "is the program to run, and must not be empty")
     return items
 

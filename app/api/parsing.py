@@ -19,6 +19,7 @@ from app.domain.errors import Invalid
 
 _UNSTORABLE = "has a character that is none (NUL, or half a surrogate pair)"
 _DEEPEST = 40
+_LONGEST_NUMBER = 1000
 Errors = dict[str, list[str]]
 
 
@@ -55,9 +56,20 @@ def json_body(request: Request) -> Any:
     if not request.is_json:
         raise UnsupportedMediaType("The body must be application/json.")
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        value = json.loads(content.decode("utf-8"), parse_constant=_no_constant, parse_int=_whole_number)
+    except RecursionError:
+        raise Invalid({"body": ["is nested too deeply"]}) from None
+    except ValueError as error:
         raise Invalid({"body": [f"is not JSON: {str(error)[:200]}"]}) from None
+    if not isinstance(value, dict):
+        raise Invalid({"body": ["must be a JSON object"]})
+    return value
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError(f"a number has more than {_LONGEST_NUMBER} digits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:

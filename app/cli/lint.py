@@ -10,6 +10,7 @@ import typer
 
 from app.cli.errors import UsageProblem
 from app.cli.invocation import invocation
+from app.cli.output import counted
 
 
 def lint(
@@ -31,7 +32,8 @@ def lint(
     try:
         manifest = parse_manifest(content)
     except ManifestInvalid as error:
-        raise UsageProblem(f"{path} is wrong in {len(error.problems)} points", fields=error.by_field()) from None
+        points = counted(len(error.problems), "point")
+        raise UsageProblem(f"{path} is wrong in {points}", fields=error.by_field()) from None
     try:
         with tempfile.TemporaryFile(prefix="hotswap-") as nowhere:
             pack(folder, nowhere)

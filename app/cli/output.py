@@ -53,6 +53,11 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", _ANSI.sub("", text.replace("\r\n", "\n")))
 
 
+def counted(count: object, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{one_line(count)} {noun}" if count == 1 else f"{one_line(count)} {noun}s"
+
+
 def one_line(value: object) -> str:
     """A value for a cell or a sentence; `-` for nothing."""
     if value is None or value == "":

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from app.cli.invocation import invocation
-from app.cli.output import one_line, table, when
+from app.cli.output import counted, one_line, table, when
 
 
 def status(
@@ -43,7 +43,7 @@ def _note(row: dict[str, Any]) -> str:
     drift = row.get("drift")
     if drift:
         count = len(drift) if isinstance(drift, list) else drift
-        notes.append("drift" if isinstance(count, bool) else f"drift on {one_line(count)} nodes")
+        notes.append("drift" if isinstance(count, bool) else f"drift on {counted(count, 'node')}")
     return ", ".join(notes)
 
 

@@ -10,6 +10,7 @@ import codecs
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from app.infrastructure.trace_context import bound_headers
 from config.settings import Settings
 
 FOLLOWED_AGAIN_WITHIN = 15.0
+LARGEST_ANSWER = 4 * 1024 * 1024
 _MOST_CONNECTIONS = 256
 """Nodes to which a connection is kept; each more closes the one used longest ago."""
 
@@ -48,6 +50,21 @@ class NodeAddress:
 
     node_id: UUID
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came over HTTP, whole."""
+
+    status: int
+    content: bytes
+
+    def json(self) -> Any:
+        """Raises NodeUnreachable for what is no JSON."""
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError) as malformed:
+            raise NodeUnreachable("answered something that is no JSON") from malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +136,7 @@ class Nodes:
     def module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> str:
         """The newest `size` bytes of what the module wrote. Raises NodeUnreachable, NodeRefused."""
         response = self._call("GET", node, f"/v1/modules/{tenant}/{module}/log?bytes={size}")
-        return response.data.decode("utf-8", "replace")
+        return response.content.decode("utf-8", "replace")
 
     @contextmanager
     def follow_module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> Iterator[Iterator[str]]:
@@ -133,7 +150,7 @@ class Nodes:
             )
             try:
                 if response.status >= 400:
-                    _refuse(response)
+                    _refuse(Answer(response.status, _whole(response, time.monotonic() + self._timeout)))
                 yield _pieces(response)
             finally:
                 response.close()
@@ -151,16 +168,20 @@ class Nodes:
         json: dict[str, Any] | None = None,
         timeout: float | None = None,
         insist: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
-        def send() -> urllib3.BaseHTTPResponse:
+    ) -> Answer:
+        def send() -> Answer:
+            limit = timeout or self._timeout
+            deadline = time.monotonic() + self._connect + limit
             try:
-                return self._pool(node).urlopen(
+                response = self._pool(node).urlopen(
                     method,
                     path,
                     body=None if json is None else _encoded(json),
                     headers={"Content-Type": "application/json", **bound_headers()},
-                    timeout=urllib3.Timeout(connect=self._connect, read=timeout or self._timeout),
+                    timeout=urllib3.Timeout(connect=self._connect, read=limit),
+                    preload_content=False,
                 )
+                return Answer(response.status, _whole(response, deadline))
             except (HTTPError, OSError) as error:
                 raise NodeUnreachable(_reason(error)) from error
 
@@ -189,6 +210,22 @@ class Nodes:
             return self._breakers.setdefault(node_id, NodeBreaker(node_id))
 
 
+def _whole(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """All of an answer. A time-out of the socket bounds only each wait for more: what comes byte by byte, or without an
+    end, is given up here. Raises NodeUnreachable; the connection is kept only after a whole answer."""
+    pieces, size = [], 0
+    while piece := response.read1():
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST_ANSWER or time.monotonic() > deadline:
+            response.close()
+            raise NodeUnreachable(
+                "its answer is too large" if size > LARGEST_ANSWER else "its answer did not end in time"
+            )
+    response.release_conn()
+    return b"".join(pieces)
+
+
 def _encoded(body: dict[str, Any]) -> bytes:
     return json.dumps(body).encode()
 
@@ -203,25 +240,25 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _refuse(response: urllib3.BaseHTTPResponse) -> None:
+def _refuse(response: Answer) -> None:
     if response.status < 400:
         return
     try:
         error = response.json()["error"]
         code, message = str(error["code"]), str(error["message"])
-    except (ValueError, KeyError, TypeError) as malformed:
+    except (NodeUnreachable, KeyError, TypeError) as malformed:
         raise NodeUnreachable(f"answered {response.status} without a reason") from malformed
     raise NodeRefused(response.status, code, message, error)
 
 
-def _object(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+def _object(response: Answer) -> dict[str, Any]:
     body = response.json()
     if not isinstance(body, dict):
         raise NodeUnreachable("answered something that is no JSON object")
     return body
 
 
-def _answer(response: urllib3.BaseHTTPResponse) -> OperationAnswer:
+def _answer(response: Answer) -> OperationAnswer:
     try:
         body = _object(response)
         error = body.get("error") or {}

@@ -53,7 +53,9 @@ def settled(orchestrator: Orchestrator, executor_id: UUID, deployment_id: UUID, 
             # A second message for what another thread of ours works on may fail without having claimed anything.
             if alone:
                 poison = not isinstance(error, DATABASE_TROUBLE)
-                _give_back(orchestrator, executor_id, deployment_id, work_id, poison=poison, why=_told(error))
+                why = _told(error) if poison else "the database was away or overloaded"
+                log.warning("work ended in an error: %s", _told(error), extra={"work_id": str(work_id)})
+                _give_back(orchestrator, executor_id, deployment_id, work_id, poison=poison, why=why)
             raise
 
 

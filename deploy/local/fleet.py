@@ -17,6 +17,8 @@ DEFAULT_NODES = "development=3,qa=5,staging=10,production=20"
 MOST_NODES = 500
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _KNOWN = {"qa": "QA"}
+FIRST_ENVIRONMENTS = ("Development", "QA", "Staging", "Production")
+"""Those of a fresh database (app/orchestrator/bootstrap.py)."""
 
 
 class NodesError(StackError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.local.datafolder import DataFolder
-from deploy.local.fleet import make_certificates, make_signing_key, write_fleet
+from deploy.local.fleet import FIRST_ENVIRONMENTS, NodesError, make_certificates, make_signing_key, write_fleet
 from deploy.local.holders import end_holders
 from deploy.local.ledger import MARKER
 from deploy.local.options import ROOT, Options
@@ -62,6 +62,7 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
 
     Raises StackError.
     """
+    _refuse_unknown_environments(options, data, outer)
     ports = kept_ports(data.path("ports.json"), ["postgres", "valkey", "agents", "flower"])
     users = passwords(outer, data.path("credentials.json"))
     make_certificates(data)
@@ -92,6 +93,17 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
         flower_password=_flower_password(environment),
         generated=any(not outer.get(f"HOTSWAP_{user.upper()}_PASSWORD") for user in users),
     )
+
+
+def _refuse_unknown_environments(options: Options, data: DataFolder, outer: Mapping[str, str]) -> None:
+    """In a new folder there are the first environments and no others; later anybody may have made some."""
+    if _given(outer, DATABASE_VARIABLES) or data.path("postgres", "data", "PG_VERSION").exists():
+        return
+    unknown = [group.name for group in options.nodes if group.name not in FIRST_ENVIRONMENTS]
+    if unknown:
+        raise NodesError(
+            f"--nodes: there is no environment {', '.join(unknown)}: a new stack has {', '.join(FIRST_ENVIRONMENTS)}"
+        )
 
 
 def _flower_password(environment: Mapping[str, str]) -> str:

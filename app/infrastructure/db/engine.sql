@@ -1,5 +1,6 @@
 -- The engine's SQL, named, in one place. `deployment_store.py` is its only caller.
--- Order of locks, everywhere: the deployment's row, then its lane's row, then rows of stages and operations.
+-- Order of locks, everywhere: the deployment's row, then its lane's row, then rows of stages, operations and outbox, which
+-- only who holds the deployment's row waits for.
 
 -- name: insert
 -- A new deployment, whose place in the lane's line is taken already.
@@ -123,12 +124,10 @@ update node_operations
 
 -- name: claim_stage
 -- A transaction of its own. The deployment is locked first, as everywhere; of the stage that then is updated PostgreSQL
--- takes the version that was committed while the lock was waited for, and looks again whether it is claimable.
--- A claim that a crash of PostgreSQL loses is made again: nobody waits for the disk to keep it. The outcome that follows
--- is on disk with everything before it.
+-- takes the version that was committed while the lock was waited for, and looks again whether it is still claimable. (One
+-- that becomes so in that very moment is not seen: its own wake-up, sent after that commit, is still to come.)
 with locked as materialized (
-    select id, set_config('synchronous_commit', 'off', true) from deployments
-     where id = %(deployment_id)s for no key update
+    select id from deployments where id = %(deployment_id)s for no key update
 ), claimed as (
     update stages
        set status = 'Running', claimable = false, attempt = attempt + 1, executor_id = %(executor_id)s,
@@ -157,7 +156,7 @@ select attempt, kind, step from claimed
 
 -- name: lock_for_claim
 -- Before claim_operation in one transaction, in a statement of its own: the cap counts what was committed meanwhile.
-select set_config('synchronous_commit', 'off', true) from deployments where id = %(deployment_id)s for no key update
+select 1 from deployments where id = %(deployment_id)s for no key update
 
 -- name: claim_operation
 with claimed as (
@@ -246,11 +245,13 @@ update lanes set holder = null, granted_at = null
  where module_id = %(module_id)s and environment_id = %(environment_id)s and holder = %(deployment_id)s
 
 -- name: wake_line
--- Those that wait for this lane look again at once. Rows that somebody holds are passed over: they look again anyway.
+-- Those that wait for this lane look again at once. They are other deployments, whose rows we do not hold: what somebody
+-- holds is passed over, stage and outbox row alike, and looks again anyway.
 with waiting as (
     select s.id, s.deployment_id from stages s join deployments d on d.id = s.deployment_id
+      join outbox o on o.work_id = s.id
      where d.module_id = %(module_id)s and d.environment_id = %(environment_id)s and s.claimable and s.waiting = 'lane'
-     order by d.place limit 20 for update of s skip locked
+     order by d.place limit 20 for update of s, o skip locked
 ), due as (
     update stages set due_at = hotswap_now() from waiting where stages.id = waiting.id
 )

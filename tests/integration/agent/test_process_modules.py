@@ -98,10 +98,23 @@ async def test_bad_candidates_reach_no_user(tmp_path: Path) -> None:
                 assert result["state"] == "failed", behaviour
                 assert result["error"]["code"] == code, result
                 assert said in result["outputTail"] + result["error"]["message"], result
-                assert f"starts as {behaviour}" in result["outputTail"]
+                assert result["outputTail"].count(f"starts as {behaviour}") == 1
                 assert (result["changed"], result["activeDigest"]) == (False, good.digest)
         assert not load.failures
         assert set(load.answers) == {"1.0.0"}
+
+
+@asynchronous
+async def test_a_candidate_that_ends_at_once_is_started_once(tmp_path: Path) -> None:
+    """It may have ended before anybody can look for it."""
+    async with bench(tmp_path) as at:
+        manifest = 'name: quick\nversion: {}\nkind: process\nrun:\n  command: ["/bin/sh", "-c", "echo begun; exit 3"]\n'
+        for number in range(20):
+            quick = release(manifest.format(f"1.0.{number}"), key=at.key)
+            at.orchestrator.serve(quick)
+            result = await at.orchestrator.do("qa-1", quick, number + 1)
+            assert result["state"] == "failed"
+            assert (result["error"]["code"], result["outputTail"].count("begun")) == ("exited", 1), result
 
 
 @asynchronous

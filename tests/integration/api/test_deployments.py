@@ -240,3 +240,23 @@ def test_another_tenants_deployment_is_404(
         assert client.get(location + path, headers=deployer).status_code == 404
     assert client.get(DEPLOYMENTS, headers=deployer).json == []
     assert client.post(f"{location}/cancel", headers=deployer).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "must be a JSON object"),
+        ('"text"', "must be a JSON object"),
+        ("[" * 100_000, "is nested too deeply"),
+        ('{"version": ' + "1" * 5000 + "}", "is not JSON: a number has more than 1000 digits"),
+        ('{"version": NaN}', "is not JSON: NaN is not a number"),
+        ('{"version"', "is not JSON: "),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_told_in_our_words(
+    client: FlaskClient, deployer: Headers, content: str, said: str
+) -> None:
+    answer = client.post(DEPLOYMENTS, data=content, headers={**deployer, "Content-Type": "application/json"})
+    assert answer.status_code == 400
+    (message,) = problem_of(answer)["errors"]["body"]
+    assert message.startswith(said) and "sys." not in message

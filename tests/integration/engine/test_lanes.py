@@ -6,6 +6,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
+
 from app.domain.deployment import DeploymentStatus, StageKind
 from app.domain.events import CancelRequested
 from app.orchestrator import claims, lanes, succession
@@ -222,3 +224,23 @@ def test_what_a_module_requires_is_checked_before_anything_changes(lab: Lab) -> 
     assert "requires user-directory >=1.4, <3, but 1.3.0 runs" in reason
     lab.roll_out("2.0.0", module="user-directory")
     lab.roll_out("1.0.0")
+
+
+@pytest.mark.parametrize("row", ["stages where id", "outbox where work_id"])
+def test_the_end_of_a_holder_waits_for_nobody_who_waits(lab: Lab, row: str) -> None:
+    """One that is being cancelled holds rows of its own: a holder that waited for them could wait in a circle."""
+    lab.nodes(lab.environment(), 1)
+    lab.release("1.0.0")
+    lab.release("1.1.0")
+    holder, waiter = lab.submit("1.0.0"), lab.submit("1.1.0")
+    lab.enter(holder)
+    lab.enter(waiter)
+    with lab.orchestrator.database.raw() as connection:
+        held = connection.execute(f"select 1 from {row} = %s for update", (lab.stage(waiter, StageKind.DEPLOY),))
+        assert held.fetchall() == [(1,)]
+        lab.run_operations(holder)
+        lab.pass_stage(holder, StageKind.VALIDATION)
+    assert lab.status(holder) is DeploymentStatus.SUCCEEDED
+    lab.make_due(waiter)
+    lab.pass_stage(waiter, StageKind.DEPLOY)
+    assert _token(lab, waiter) is not None

@@ -101,7 +101,7 @@ def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     api = Api()
     api.on("GET", "/status", answer([QA]), answer([]))
     assert hotswap("status", home=tmp_path, api=api) == 0
-    assert "coming: 1.2.0, drift on 1 nodes" in capsys.readouterr().out
+    assert "coming: 1.2.0, drift on 1 node" in capsys.readouterr().out
     assert hotswap("status", home=tmp_path, api=api) == 0
     assert capsys.readouterr().out == "Nothing is deployed.\n"
 

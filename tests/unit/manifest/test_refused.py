@@ -283,3 +283,12 @@ def test_folders_of_any_length_or_sort_are_refused(field: str, name: str) -> Non
     start = "/srv/" if "files" in field else ""
     (problem,) = problems(FILES + field.replace("NAME", f'"{start}{name}"') + "\n")
     assert "at most 512 printable characters" in problem.message
+
+
+@pytest.mark.parametrize("program", ["x" * 10_000, '"a\\0b"'])
+def test_a_bad_program_has_one_message(program: str) -> None:
+    text = f"name: web-app\nversion: 1.0.0\nkind: process\nrun: {{command: [{program}, two]}}\n"
+    with pytest.raises(ManifestInvalid) as caught:
+        parse_manifest(text.encode())
+    (messages,) = caught.value.by_field().values()
+    assert len(messages) == 1 and "must not be empty" not in messages[0]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from app.orchestrator import bootstrap
 from config.settings import load
 from deploy.local.datafolder import DataFolder
-from deploy.local.fleet import parse_nodes
+from deploy.local.fleet import FIRST_ENVIRONMENTS, NodesError, parse_nodes
 from deploy.local.options import ROOT, Options
 from deploy.local.plan import Plan, make_plan, phase_of
 
@@ -78,3 +79,17 @@ def test_a_phase_is_known_by_the_name_alone(plan: Plan) -> None:
     for service in plan.services:
         if not service.once:
             assert phase_of(service.name) is service.phase
+
+
+def test_nodes_of_an_environment_that_a_new_stack_does_not_have_are_told_at_once(tmp_path: Path) -> None:
+    data = DataFolder(tmp_path / "data")
+    options = Options(data.root, 8000, tuple(parse_nodes("qa=1,quality=2")))
+    with pytest.raises(NodesError, match="no environment Quality: a new stack has Development, QA, Staging"):
+        make_plan(options, data, 8000, OUTER)
+    data.path("postgres", "data").mkdir(parents=True)
+    data.path("postgres", "data", "PG_VERSION").touch()  # one that has run before may have others by now
+    assert make_plan(options, data, 8000, OUTER).services
+
+
+def test_the_first_environments_are_those_of_the_bootstrap() -> None:
+    assert tuple(name for name, _ in bootstrap._ENVIRONMENTS) == FIRST_ENVIRONMENTS

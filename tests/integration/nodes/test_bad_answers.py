@@ -1,0 +1,154 @@
+"""Agents that answer badly over a real connection: in drops, without an end, with no answer, or as somebody else."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+from uuid import UUID, uuid4
+
+import pytest
+
+from agent.certificates import CertificateAuthority, issue_node_certificate, issue_orchestrator_certificate, make_ca
+from agent.config import TlsFiles
+from agent.tls import server_context
+from app.infrastructure import nodes
+from app.infrastructure.nodes import NodeAddress, NodeRefused, Nodes, NodeUnreachable
+from config.settings import Settings
+
+NODE = UUID("01900000-0000-7000-8000-0000000000aa")
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+Behaviour = Callable[[ssl.SSLSocket], None]
+
+
+class _Settings:
+    """The settings that the client reads."""
+
+    agent_timeout = 1.0
+    agent_connect_timeout = 1.0
+
+    def __init__(self, folder: Path, authority: CertificateAuthority) -> None:
+        self.tls_ca, self.tls_certificate, self.tls_key = folder / "ca.pem", folder / "o.pem", folder / "o.key"
+        self.tls_ca.write_bytes(authority.certificate)
+        issue_orchestrator_certificate(authority).write(self.tls_certificate, self.tls_key)
+
+
+@pytest.fixture(scope="module")
+def authority() -> CertificateAuthority:
+    return make_ca()
+
+
+@pytest.fixture
+def client(tmp_path: Path, authority: CertificateAuthority) -> Iterator[Nodes]:
+    made = Nodes(cast(Settings, _Settings(tmp_path, authority)))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, authority: CertificateAuthority) -> Iterator[Callable[[Behaviour], NodeAddress]]:
+    """Starts an agent that takes one connection and behaves as it is told."""
+    files = TlsFiles(tmp_path / "ca-of-node.pem", tmp_path / "n.pem", tmp_path / "n.key")
+    files.ca.write_bytes(authority.certificate)
+    issue_node_certificate(authority, str(NODE), "QA").write(files.certificate, files.key)
+    listeners = []
+
+    def start(behaviour: Behaviour) -> NodeAddress:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def serve() -> None:
+            try:
+                taken, _ = listener.accept()
+                with server_context(files).wrap_socket(taken, server_side=True) as connection:
+                    connection.recv(65536)
+                    behaviour(connection)
+            except OSError:
+                return  # the client has gone, as it should
+
+        threading.Thread(target=serve, daemon=True).start()
+        return NodeAddress(NODE, f"127.0.0.1:{listener.getsockname()[1]}")
+
+    yield start
+    for listener in listeners:
+        listener.close()
+
+
+def in_drops(connection: ssl.SSLSocket) -> None:
+    connection.sendall(HEAD + b"Content-Length: 10000\r\n\r\n")
+    for _ in range(600):
+        connection.sendall(b" ")
+        time.sleep(0.1)
+
+
+def without_an_end(connection: ssl.SSLSocket) -> None:
+    connection.sendall(HEAD + b"Connection: close\r\n\r\n")
+    for _ in range(10_000):
+        connection.sendall(b" " * 65536)
+
+
+def saying(content: bytes, status: bytes = b"200 OK") -> Behaviour:
+    head = HEAD.replace(b"200 OK", status) + b"Content-Length: %d\r\n\r\n" % len(content)
+    return lambda connection: connection.sendall(head + content)
+
+
+def test_an_answer_in_drops_ends_in_time(client: Nodes, agent: Callable[[Behaviour], NodeAddress]) -> None:
+    begun = time.monotonic()
+    with pytest.raises(NodeUnreachable, match="did not end in time"):
+        client.state(agent(in_drops))
+    assert time.monotonic() - begun < 20  # the drops would take a minute
+
+
+def test_an_answer_without_an_end_is_not_kept(client: Nodes, agent: Callable[[Behaviour], NodeAddress]) -> None:
+    with pytest.raises(NodeUnreachable, match="too large"):
+        client.state(agent(without_an_end))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no JSON"),
+        (b"<html>", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[]", "no JSON object"),
+        (b"\xff", "no JSON"),
+    ],
+)
+def test_what_is_no_answer_is_none(
+    client: Nodes, agent: Callable[[Behaviour], NodeAddress], content: bytes, said: str
+) -> None:
+    with pytest.raises(NodeUnreachable, match=said):
+        client.state(agent(saying(content)))
+    with pytest.raises(NodeUnreachable, match=said):
+        client.put_operation(agent(saying(content)), uuid4(), {}, wait=0)
+    with pytest.raises(NodeUnreachable, match=said):
+        client.validate(agent(saying(content)), tenant=NODE, module="greeter", digest="sha256:0", checks=[], timeout=1)
+
+
+def test_a_refusal_is_one_only_with_its_reason(client: Nodes, agent: Callable[[Behaviour], NodeAddress]) -> None:
+    error = b'{"error": {"code": "stale", "message": "too late"}}'
+    with pytest.raises(NodeRefused, match="too late") as refusal:
+        client.state(agent(saying(error, b"409 Conflict")))
+    assert (refusal.value.status, refusal.value.code) == (409, "stale")
+    with pytest.raises(NodeUnreachable, match="answered 502 without a reason"):
+        client.state(agent(saying(b"<html>", b"502 Bad Gateway")))
+
+
+def test_somebody_else_s_certificate_is_nobody_s_answer(
+    client: Nodes, agent: Callable[[Behaviour], NodeAddress]
+) -> None:
+    address = agent(saying(b"{}")).address
+    with pytest.raises(NodeUnreachable, match="certificate"):
+        client.state(NodeAddress(uuid4(), address))
+
+
+def test_nobody_there_is_told_at_once(client: Nodes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(NodeUnreachable):
+        client.state(NodeAddress(NODE, f"127.0.0.1:{port}"))
+    assert nodes.LARGEST_ANSWER > 1024 * 1024  # a log of the largest size that may be asked for fits
