@@ -54,6 +54,7 @@ class AgentConfig:
     trusted_keys: Path
     orchestrator_urls: tuple[str, ...]
     tls: TlsFiles
+    attestation_keys: Path | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     path: str = DEFAULT_PATH
     keep_releases: int = 5
@@ -141,6 +142,7 @@ def load_config(file: Path) -> AgentConfig:
         trusted_keys=base / root.take("trusted_keys", str),
         orchestrator_urls=tuple(url.rstrip("/") for url in urls),
         tls=TlsFiles(*(base / tls.take(name, str) for name in ("ca", "certificate", "key"))),
+        attestation_keys=base / attested if (attested := root.take("attestation_keys", str, "")) else None,
         labels={name: str(value) for name, value in root.take("labels", dict, {}).items()},
         path=root.take("path", str, DEFAULT_PATH),
         keep_releases=root.take("keep_releases", int, 5),

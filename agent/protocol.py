@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from agent.attestations import LARGEST as LARGEST_ATTESTATION
 from agent.refusals import malformed
 
 MAX_TOKEN = 2**63 - 1  # the token comes from a bigint sequence
@@ -56,13 +57,19 @@ class ModuleKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The release that an operation is about."""
+    """The release that an operation is about. `digest` and `size_bytes` are of the archive that is fetched.
+
+    `signature` and `key_id` are the publisher's, over that digest; or, of a release that was built, over
+    `source_digest`, and then `attestation` (a sealed text, `agent/attestations.py`) ties the one to the other.
+    """
 
     digest: str
     version: str
     size_bytes: int
     signature: str
     key_id: str
+    source_digest: str | None = None
+    attestation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class Command:
         what is changed.
         """
         target = self.target
+        built = [target.source_digest, target.attestation] if target is not None and target.attestation else []
         said = {
             "tenant": self.key.tenant,
             "module": self.key.module,
@@ -109,7 +117,7 @@ class Command:
             "action": self.action.value,
             "target": None
             if target is None
-            else [target.digest, target.version, target.size_bytes, target.signature, target.key_id],
+            else [target.digest, target.version, target.size_bytes, target.signature, target.key_id, *built],
             "expected": [self.expected_active] if self.expects_active else [],
             "force": self.force,
             "keepWarm": self.keep_warm,
@@ -147,11 +155,13 @@ class Fields:
         if strange:
             raise malformed(f"{self._where} has unknown fields: {', '.join(strange)}"[:MAX_TEXT])
 
-    def text(self, name: str, pattern: re.Pattern[str] | None = None, *, default: str | None = None) -> str:
-        """A string, wholly matching `pattern` where one is given."""
+    def text(
+        self, name: str, pattern: re.Pattern[str] | None = None, *, default: str | None = None, longest: int = MAX_TEXT
+    ) -> str:
+        """A string of at most `longest` characters, wholly matching `pattern` where one is given."""
         value = self._value.get(name, default)
-        if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value:
-            raise malformed(f"{name} of {self._where} is not a string of at most {MAX_TEXT} characters")
+        if not isinstance(value, str) or len(value) > longest or "\x00" in value:
+            raise malformed(f"{name} of {self._where} is not a string of at most {longest} characters")
         if pattern is not None and pattern.fullmatch(value) is None:
             raise malformed(f"{name} of {self._where} does not match {pattern.pattern}")
         return value
@@ -223,13 +233,18 @@ def _target(fields: Fields) -> Target | None:
     if fields.raw("target") is None:
         return None
     target = fields.nested("target")
-    target.refuse_others("digest", "version", "sizeBytes", "signature", "keyId")
+    target.refuse_others("digest", "version", "sizeBytes", "signature", "keyId", "sourceDigest", "attestation")
+    built = target.raw("attestation") is not None
+    if built is (target.raw("sourceDigest") is None):
+        raise malformed("sourceDigest and attestation of target come together, or not at all")
     return Target(
         digest=target.text("digest", DIGEST),
         version=target.text("version", VERSION),
         size_bytes=target.whole("sizeBytes", 1, 2**40),
         signature=target.text("signature"),
         key_id=target.text("keyId", re.compile(r"[0-9a-f]{16}")),
+        source_digest=target.text("sourceDigest", DIGEST) if built else None,
+        attestation=target.text("attestation", longest=LARGEST_ATTESTATION) if built else None,
     )
 
 

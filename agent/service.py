@@ -37,7 +37,7 @@ from agent.restoring import Restoring
 from agent.staging import Stager
 from agent.supervisor import Supervisor
 from agent.tls import client_context, server_context
-from agent.trust import TrustedKeys
+from agent.trust import Trust, TrustedKeys
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,8 @@ class Service:
         fetcher = Fetcher(
             session, client_tls, config.orchestrator_urls, folders.staging, config.limits, config.archive.archive_bytes
         )
-        stager = Stager(folders, fetcher, TrustedKeys(config.trusted_keys), config.archive)
+        trust = Trust(TrustedKeys(config.trusted_keys), TrustedKeys(config.attestation_keys))
+        stager = Stager(folders, fetcher, trust, config.archive)
         activation = Activation(
             config, journal, folders, stager, files,
             ProcessActivation(journal, processes, supervisor, HealthGate(config, processes)), restoring, state,

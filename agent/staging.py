@@ -11,9 +11,8 @@ from agent.operation import Operation, Step
 from agent.paths import NodeFolders
 from agent.protocol import Target
 from agent.releases import install, touch, usable
-from agent.signatures import Digest
 from agent.threads import finish_in_thread
-from agent.trust import TrustedKeys
+from agent.trust import Trust
 
 LONGEST_SILENCE = 60.0  # seconds without a new byte after which a download has failed
 
@@ -21,10 +20,10 @@ LONGEST_SILENCE = 60.0  # seconds without a new byte after which a download has 
 class Stager:
     """Puts releases on this node's disk."""
 
-    def __init__(self, folders: NodeFolders, fetcher: Fetcher, trusted: TrustedKeys, limits: Limits) -> None:
+    def __init__(self, folders: NodeFolders, fetcher: Fetcher, trust: Trust, limits: Limits) -> None:
         self._folders = folders
         self._fetcher = fetcher
-        self._trusted = trusted
+        self._trust = trust
         self._limits = limits
 
     async def ensure(self, operation: Operation, target: Target) -> Path:
@@ -38,7 +37,7 @@ class Stager:
         place = folder.release(target.version, target.digest)
         operation.enter(Step.STAGING)
         if not (place.exists() and await finish_in_thread(usable, place)):
-            self._trusted.verify(Digest.parse(target.digest), target.signature, target.key_id)
+            self._trust.verify(target, key.module)
             patience = min(LONGEST_SILENCE, operation.remaining / 2)
             try:
                 archive = await self._fetcher.fetch(target, patience)

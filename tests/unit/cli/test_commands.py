@@ -349,7 +349,7 @@ def test_an_approval_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "web 1.1.0 to Production: Pending", "bob of 2 so far; until 2026-11-25 10:00:00Z",
     ]  # fmt: skip
     assert hotswap("approval", word, DEPLOYMENT, home=tmp_path, api=api) == 0
-    assert decided["status"] in capsys.readouterr().out
+    assert str(decided["status"]) in capsys.readouterr().out
 
 
 def test_too_late_and_not_permitted_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
