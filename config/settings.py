@@ -125,6 +125,7 @@ class Settings(BaseModel):
 
     # Folders.
     artifacts_dir: Path
+    attestation_key: Path | None = None  # PEM, private: with it we attest what we build; without it nothing is built
     trusted_keys_dir: Path | None = None  # *.pub in it are trusted by every environment from the first start on
 
     # What an archive may be.

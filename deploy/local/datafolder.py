@@ -5,6 +5,7 @@ id               marks the processes of this stack
 secrets/         passwords and keys of our own services, mode 0600
 credentials.json passwords of the users that were generated
 keys/            development.key, .pub: the signing key that all environments trust; trusted/: what nodes trust
+                 builder.key, .pub: with which we attest what we build; builders/: whose attestations nodes trust
 tls/             the development CA, the orchestrator's certificate
 nodes/           one folder for each node; agents/: their configuration files
 postgres/ valkey/ artifacts/ beat/    data of the services

@@ -70,16 +70,25 @@ def make_certificates(data: DataFolder) -> None:
 
 def make_signing_key(data: DataFolder) -> None:
     """The publisher's key of this stack, once; nodes and orchestrator trust the folder `keys/trusted`."""
+    _make_key(data, "development", "trusted")
+
+
+def make_builder_key(data: DataFolder) -> None:
+    """The key with which this orchestrator attests what it builds, once; nodes trust the folder `keys/builders`."""
+    _make_key(data, "builder", "builders")
+
+
+def _make_key(data: DataFolder, name: str, folder: str) -> None:
     from agent import signatures
 
-    key, public = data.path("keys", "development.key"), data.path("keys", "development.pub")
-    trusted = data.path("keys", "trusted")
+    key, public = data.path("keys", f"{name}.key"), data.path("keys", f"{name}.pub")
+    trusted = data.path("keys", folder)
     trusted.mkdir(mode=0o700, exist_ok=True)
     if not (key.exists() and public.exists()):
         private = signatures.generate()
         write_private(public, signatures.public_pem(private.public_key()))
         write_private(key, signatures.private_pem(private))
-    write_private(trusted / "development.pub", public.read_bytes())
+    write_private(trusted / f"{name}.pub", public.read_bytes())
 
 
 def write_fleet(data: DataFolder, groups: Sequence[NodeGroup], agent_port: int) -> Path:
@@ -130,6 +139,7 @@ hostname = {text(name)}
 data_dir = {text(folder)}
 listen = "127.0.0.1:0"
 trusted_keys = {text(data.path("keys", "trusted"))}
+attestation_keys = {text(data.path("keys", "builders"))}
 
 [orchestrator]
 urls = [{text(f"https://127.0.0.1:{agent_port}")}]

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.local.datafolder import DataFolder
-from deploy.local.fleet import FIRST_ENVIRONMENTS, NodesError, make_certificates, make_signing_key, write_fleet
+from deploy.local.fleet import (
+    FIRST_ENVIRONMENTS,
+    NodesError,
+    make_builder_key,
+    make_certificates,
+    make_signing_key,
+    write_fleet,
+)
 from deploy.local.holders import end_holders
 from deploy.local.ledger import MARKER
 from deploy.local.options import ROOT, Options
@@ -67,6 +74,7 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
     users = passwords(outer, data.path("credentials.json"))
     make_certificates(data)
     make_signing_key(data)
+    make_builder_key(data)
     environment = _environment(options, data, port, ports, outer, users)
     postgres = None if _given(outer, DATABASE_VARIABLES) else _postgres(data, ports)
     valkey = None if _given(outer, BROKER_VARIABLES) else _valkey(data, ports)
@@ -172,6 +180,7 @@ def _environment(
         "HOTSWAP_TLS_KEY": str(data.path("tls", "orchestrator.key")),
         "HOTSWAP_ARTIFACTS_DIR": str(data.path("artifacts")),
         "HOTSWAP_TRUSTED_KEYS_DIR": str(data.path("keys", "trusted")),
+        "HOTSWAP_ATTESTATION_KEY": str(data.path("keys", "builder.key")),
         "HOTSWAP_EXPECTED_NODES": str(sum(group.count for group in options.nodes)),
         "PROMETHEUS_MULTIPROC_DIR": str(data.path("run", "metrics")),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), outer.get("PYTHONPATH", "")))),
