@@ -17,6 +17,7 @@ from agent.config import AgentLimits
 from agent.failures import FailureCode, OperationFailed
 from agent.protocol import Target
 from agent.tls import ORCHESTRATOR_NAME
+from agent.writing import write_all
 
 CHUNK = 64 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # between attempts, seconds; the operation's timeout ends them
@@ -111,19 +112,13 @@ class Fetcher:
                 raise OperationFailed(
                     FailureCode.VERIFICATION_FAILED, f"more than {target.size_bytes} bytes came for {target.digest}"
                 )
-            _write_all(file, chunk)
+            write_all(file.fileno(), chunk)
             state.update(chunk)
         if have < target.size_bytes:
             raise aiohttp.ClientPayloadError(f"the download ended at {have} of {target.size_bytes} bytes")
         # Another operation with the same digest may have written to the part as well: then the file itself is read.
         alone = begun_at == 0 and os.fstat(file.fileno()).st_size == have
         return f"sha256:{state.hexdigest()}" if alone else None
-
-
-def _write_all(file: FileIO, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[file.write(view) :]
 
 
 async def _refuse_errors(response: aiohttp.ClientResponse) -> None:

@@ -20,6 +20,7 @@ from agent.archive.errors import ArchiveInvalid
 from agent.archive.limits import Limits
 from agent.archive.reading import Pass
 from agent.signatures import Digest
+from agent.writing import write_all
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -97,7 +98,7 @@ class _Tree:
         descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=self._descend(folder))
         self._unsynced.append(descriptor)
         for chunk in content:
-            _write_all(descriptor, chunk)
+            write_all(descriptor, chunk)
         os.fchmod(descriptor, 0o755 if entry.executable else 0o644)
         if len(self._unsynced) >= _UNSYNCED_FILES:
             self._sync_files()
@@ -167,9 +168,3 @@ def _opened(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -35,6 +35,14 @@ ROUNDS = 3
 SINGLE = 20
 SETTLES = 4.0
 """Seconds in which a worker and its reconciler import what they need: no part of a rate."""
+SHORTFALL = """
+Why it falls short. A stage costs about 8 ms of CPU over all processes where the chain's step costs 3.5: both pay for
+Celery's delivery, trace, result and publishing; a stage beside that for its claim (one statement), its outcome (lock
+and read, decide, one write: two round trips) and PostgreSQL's share of them, and a commit on disk for each stage and
+each submission, for which two children wait in turns. Tried without effect beyond the noise: publishing in line instead
+of on a thread, a shorter switch interval, four children for both. What would help: one statement for lock and read (a
+function in the database), and claiming the next stage with the outcome that opens it, at the price of Celery's chain.
+""".strip()
 
 
 @contextmanager
@@ -82,14 +90,6 @@ class _Chain:
         return time.monotonic() - begun
 
 
-SHORTFALL = """
-Why it falls short. A stage costs about 8 ms of CPU over all processes where the chain's step costs 3.5: both pay for
-Celery's delivery, trace, result and publishing; a stage beside that for its claim (one statement), its outcome (lock
-and read, decide, one write: two round trips) and PostgreSQL's share of them, and a commit on disk for each stage and
-each submission, for which two children wait in turns. Tried without effect beyond the noise: publishing in line instead
-of on a thread, a shorter switch interval, four children for both. What would help: one statement for lock and read (a
-function in the database), and claiming the next stage with the outcome that opens it, at the price of Celery's chain.
-""".strip()
 # A lane for each pipeline, so that none waits for another, and one node that runs it already: the Deploy stage takes
 # its lane and token, finds nothing to change, and records the desired state.
 _ONE_NODE = """
