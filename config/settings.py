@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 PREFIX = "HOTSWAP_"
 EXIT_CODE = 2
@@ -126,6 +135,7 @@ class Settings(BaseModel):
     # Folders.
     artifacts_dir: Path
     attestation_key: Path | None = None  # PEM, private: with it we attest what we build; without it nothing is built
+    work_dir: Path | None = None  # where builds and tests work; default: `work` beside the artifacts
     trusted_keys_dir: Path | None = None  # *.pub in it are trusted by every environment from the first start on
 
     # What an archive may be.
@@ -134,6 +144,15 @@ class Settings(BaseModel):
     archive_entries: Count = 20_000
     archive_ratio: Count = 200
     body_bytes: Count = 1 * _MIB  # of a JSON body
+
+    # What a build, a test or a scanner may use, and where tools are besides the system's own.
+    build_timeout: Annotated[float, Field(gt=0, le=3600)] = 3600  # a manifest may ask for less
+    build_memory: Count = 2048 * _MIB
+    build_disk: Count = 2048 * _MIB
+    build_files: Count = 100_000
+    build_processes: Count = 512
+    build_tools: tuple[Path, ...] = ()  # absolute, separated by colons: readable for builds, e.g. /opt/jdk
+    build_path: str = ""  # their PATH; default: the system's standard one
 
     # Time limits of calls that leave the process.
     database_connect_timeout: Seconds = 3
@@ -168,9 +187,19 @@ class Settings(BaseModel):
     instance: str = "local"  # names this orchestrator in metrics, logs and Sentry
 
     @property
+    def workspaces(self) -> Path:
+        """Where builds and tests work."""
+        return self.work_dir or self.artifacts_dir.parent / "work"
+
+    @property
     def sqlalchemy_url(self) -> str:
         """The database's URL for SQLAlchemy with psycopg 3."""
         return "postgresql+psycopg" + self.database_url[self.database_url.index("://") :]
+
+    @field_validator("build_tools", mode="before")
+    @classmethod
+    def _paths(cls, given: object) -> object:
+        return tuple(filter(None, given.split(":"))) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

@@ -6,13 +6,27 @@ from uuid import UUID
 
 from celery import shared_task
 
-from app.orchestrator import stages
+from app.orchestrator import claims, stages
 from workers import process
 
 
 def _execute(deployment_id: str, stage_id: str) -> str | None:
     here = process.current()
     return stages.execute(here.orchestrator, here.nodes, here.executor_id, UUID(deployment_id), UUID(stage_id))
+
+
+# The sandbox ends what runs too long; these are for a worker that hangs.
+_BUILD_LIMITS = {"soft_time_limit": claims.STAGE_BUDGET + 30, "time_limit": claims.STAGE_BUDGET + 60}
+
+
+@shared_task(name="pipeline.build", **_BUILD_LIMITS)
+def build(deployment_id: str, stage_id: str) -> str | None:
+    return _execute(deployment_id, stage_id)
+
+
+@shared_task(name="pipeline.test", **_BUILD_LIMITS)
+def test(deployment_id: str, stage_id: str) -> str | None:
+    return _execute(deployment_id, stage_id)
 
 
 @shared_task(name="pipeline.scan")

@@ -22,6 +22,7 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
     worker_shutdown,
+    worker_shutting_down,
 )
 
 from app.infrastructure.logs import configure_logging
@@ -42,6 +43,7 @@ def install() -> None:
     worker_ready.connect(_worker_ready, weak=False, dispatch_uid="hotswap-ready")
     worker_process_init.connect(_child_begins, weak=False, dispatch_uid="hotswap-child-init")
     worker_process_shutdown.connect(_child_ends, weak=False, dispatch_uid="hotswap-child-shutdown")
+    worker_shutting_down.connect(_worker_stops, weak=False, dispatch_uid="hotswap-stops")
     worker_shutdown.connect(_worker_shutdown, weak=False, dispatch_uid="hotswap-shutdown")
 
 
@@ -78,6 +80,11 @@ def _child_begins(**_rest: Any) -> None:
 
 def _child_ends(**_rest: Any) -> None:
     process.leave()
+
+
+def _worker_stops(**_rest: Any) -> None:
+    """At the first signal: builds are broken off at once and handed back. (A prefork parent executes none.)"""
+    process.stop_long_work()
 
 
 def _worker_shutdown(**_rest: Any) -> None:

@@ -52,6 +52,13 @@ def current(role: str = "worker") -> WorkerProcess:
         return _current
 
 
+def stop_long_work() -> None:
+    """Callable from a signal handler: takes no lock."""
+    here = _current
+    if here is not None and here.pid == os.getpid():
+        here.orchestrator.stopping.set()
+
+
 def leave() -> None:
     """Stop in order, if this process ever executed anything."""
     global _current

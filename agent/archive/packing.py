@@ -30,15 +30,15 @@ _TYPES = {EntryKind.FILE: b"0", EntryKind.SYMLINK: b"2", EntryKind.DIRECTORY: b"
 _NO_FOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def pack(folder: Path, output: BinaryIO, limits: Limits | None = None) -> None:
+def pack(folder: Path, output: BinaryIO, limits: Limits | None = None, *, whole: bool = False) -> None:
     """Write `folder`, with `hotswap.yaml` at its root, as a .tar.gz to `output` (written in order, never read).
 
-    Entries are sorted, times and owners 0, modes 0644 or 0755. Left out: `.git`, `__pycache__`, `.venv` and their
-    like, and what `.hotswapignore` names. Raises `ArchiveInvalid` where the folder cannot become a valid archive;
-    the manifest is not read.
+    Entries are sorted, times and owners 0, modes 0644 or 0755. Left out, unless it is to be packed `whole`: `.git`,
+    `__pycache__`, `.venv` and their like, and what `.hotswapignore` names. Raises `ArchiveInvalid` where the folder
+    cannot become a valid archive; the manifest is not read.
     """
     limits = limits or Limits()
-    entries = _entries(folder, limits)
+    entries = _entries(folder, limits, None if whole else _rules(folder))
     compressed = _Gzip(output)
     for entry in entries:
         for block in _headers(entry):
@@ -76,12 +76,10 @@ class _Gzip:
         self._output.write(struct.pack("<II", self._crc, self._size & 0xFFFFFFFF))
 
 
-def _entries(folder: Path, limits: Limits) -> list[Entry]:
+def _entries(folder: Path, limits: Limits, ignored: Ignored | None) -> list[Entry]:
     """All entries in order, checked as a reader will check them."""
     if not folder.is_dir():
         raise ArchiveInvalid(f"{folder} is no folder")
-    rules = folder / IGNORE_FILE
-    ignored = Ignored.of_file(rules.read_bytes()) if rules.is_file() else Ignored()
     entries: list[Entry] = []
     layout = Layout()
     unpacked = 0
@@ -99,13 +97,18 @@ def _entries(folder: Path, limits: Limits) -> list[Entry]:
     return entries
 
 
-def _walk(root: str, below: str, ignored: Ignored, limits: Limits) -> Iterator[Entry]:
+def _rules(folder: Path) -> Ignored:
+    rules = folder / IGNORE_FILE
+    return Ignored.of_file(rules.read_bytes()) if rules.is_file() else Ignored()
+
+
+def _walk(root: str, below: str, ignored: Ignored | None, limits: Limits) -> Iterator[Entry]:
     with os.scandir(os.path.join(root, below)) as found:  # noqa: PTH118 - names may be no text that a Path could show
         names = sorted(item.name for item in found)
     for name in names:
         path = f"{below}/{name}" if below else name
         status = os.lstat(os.path.join(root, path))  # noqa: PTH118
-        if ignored.matches(path, stat.S_ISDIR(status.st_mode)):
+        if ignored and ignored.matches(path, stat.S_ISDIR(status.st_mode)):
             continue
         relative_path(os.fsencode(path), limits)
         yield _entry(root, path, status)
@@ -121,7 +124,7 @@ def _entry(root: str, path: str, status: os.stat_result) -> Entry:
     if stat.S_ISLNK(status.st_mode):
         text = link_text(os.fsencode(os.readlink(os.path.join(root, path))), path)  # noqa: PTH115, PTH118
         return Entry(path, EntryKind.SYMLINK, executable=True, target=text)
-    raise ArchiveInvalid("is neither file, folder nor link; name it in " + IGNORE_FILE, path)
+    raise ArchiveInvalid("is neither file, folder nor link", path)
 
 
 def _write_content(folder: Path, entry: Entry, compressed: _Gzip) -> None:

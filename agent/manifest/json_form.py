@@ -23,7 +23,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
             "requires": {name: wanted.text for name, wanted in manifest.requires.items()},
             "resources": _resources(manifest.resources),
             "build": _build(manifest.build) if manifest.build else None,
-            "test": _bounded(manifest.test) if manifest.test else None,
+            "test": _test(manifest.test) if manifest.test else None,
             "run": _run(manifest.run) if manifest.run else None,
             "health": _health(manifest.health) if manifest.health else None,
             "metrics": {"path": manifest.metrics.path} if manifest.metrics else None,
@@ -50,7 +50,11 @@ def _build(build: Build) -> dict[str, Any]:
     return {"command": list(build.command), "output": build.output, "timeout": build.timeout}
 
 
-def _bounded(command: Test | Hook) -> dict[str, Any]:
+def _test(test: Test) -> dict[str, Any]:
+    return _without_empty({"command": list(test.command), "timeout": test.timeout, "report": test.report})
+
+
+def _bounded(command: Hook) -> dict[str, Any]:
     return {"command": list(command.command), "timeout": command.timeout}
 
 

@@ -89,12 +89,16 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A command that must end with 0 before the release goes anywhere."""
+    """A command that must end with 0 before the release goes anywhere.
+
+    `report` is where it writes JUnit XML, as a pattern of paths within the module; without it the usual places count.
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
     command: Command
     timeout: float = 600.0
+    report: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

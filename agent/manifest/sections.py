@@ -67,6 +67,7 @@ def test(node: Node, place: Place) -> Test:
     result = Test(
         command=section.required("command", values.command, NO_COMMAND, 'command: ["pytest", "-q"]'),
         timeout=section.optional("timeout", _COMMAND_TIMEOUT, 600.0),
+        report=section.optional("report", values.path_pattern, None),
     )
     section.close()
     return result

@@ -196,6 +196,17 @@ def relative_folder(node: Node, place: Place) -> str:
     return clean
 
 
+def path_pattern(node: Node, _place: Place) -> str:
+    """Files within the module, `*` within a name, `**` for folders between."""
+    pattern = text(node, _place)
+    parts = pattern.split("/")
+    if not pattern.strip() or ".." in parts or "" in parts:
+        raise Wrong(f"must be a pattern of files within the module, like 'reports/*.xml' (is {pattern[:80]!r})")
+    if not pattern.isprintable() or len(pattern) > 512:
+        raise Wrong("must be at most 512 printable characters")
+    return pattern
+
+
 _SYSTEM_FOLDERS = frozenset(
     {
         "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/media", "/mnt", "/opt", "/proc",

@@ -7,10 +7,11 @@ database's business (`app/orchestrator/claims.py`), not the domain's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from app.domain.durations import Amount
@@ -164,7 +165,9 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`steps` are claimed one after the other; `step` counts from 1 and is the one that is open, under way, or next."""
+    """`steps` are claimed one after the other; `step` counts from 1 and is the one that is open, under way, or next.
+
+    `details` go into the database and are not read back for deciding."""
 
     id: UUID
     kind: StageKind
@@ -179,6 +182,7 @@ class Stage:
     approval: Approval | None = None
     step: int = 1
     steps: int = 1
+    details: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,13 +47,19 @@ class NodeFact:
 
 @dataclass(frozen=True, slots=True)
 class StageReported:
-    """The worker that holds `attempt` of a stage says how it ended."""
+    """The worker that holds `attempt` of a stage says how it ended.
+
+    `built` is the digest that Build made of the release, which is what nodes are to run from here on. `details` is what
+    a person may want to see besides, in wire form: isolation, counts of tests, findings.
+    """
 
     stage_id: UUID
     attempt: int
     succeeded: bool
     message: str | None = None
     output_tail: str | None = None
+    built: str | None = None
+    details: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,34 +76,49 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """A stage before it has an id. `skipped` is the reason why it does not apply, None where it does."""
+    """A stage before it has an id. `skipped` is the reason why it does not apply, None where it does; `reuses` the
+    deployment whose result counts instead."""
 
     kind: StageKind
     skipped: str | None
     steps: int = 1
+    reuses: UUID | None = None
 
 
 def plan(
-    kind: DeploymentKind, *, builds: bool, tests: bool, approvals: bool, made_by: str | None = None
+    kind: DeploymentKind,
+    *,
+    builds: bool,
+    tests: bool,
+    approvals: bool,
+    built_in: UUID | None = None,
+    tested_in: UUID | None = None,
 ) -> tuple[PlannedStage, ...]:
     """All six stages, in the pipeline's order; one that does not apply carries its reason.
 
-    `builds` and `tests`: whether the release has a build, and tests. `made_by` says which run did both before.
+    `builds` and `tests`: whether the release has a build, and tests. `built_in` and `tested_in` are the deployments
+    that did so before, with success.
     """
     if kind is DeploymentKind.DEPLOY:
         reasons = {
-            StageKind.BUILD: made_by if builds else "the release has nothing to build",
+            StageKind.BUILD: _done("built", built_in) if builds else "the release has nothing to build",
             StageKind.SCAN: None,
-            StageKind.TEST: made_by if tests else "the release has no tests",
+            StageKind.TEST: _done("tested", tested_in) if tests else "the release has no tests",
             StageKind.APPROVAL: None if approvals else "nothing asks for an approval",
         }
     else:
         why = "going back to what ran before" if kind is DeploymentKind.ROLLBACK else "brings nodes to desired state"
         reasons = dict.fromkeys((StageKind.BUILD, StageKind.SCAN, StageKind.TEST, StageKind.APPROVAL), why)
     scans = 2 if kind is DeploymentKind.DEPLOY and builds else 1
+    reused = {StageKind.BUILD: built_in if builds else None, StageKind.TEST: tested_in if tests else None}
     return tuple(
-        PlannedStage(stage, reasons.get(stage), scans if stage is StageKind.SCAN else 1) for stage in StageKind
+        PlannedStage(stage, reasons.get(stage), scans if stage is StageKind.SCAN else 1, reused.get(stage))
+        for stage in StageKind
     )
+
+
+def _done(what: str, before_in: UUID | None) -> str | None:
+    return f"{what} before, in deployment {before_in}" if before_in else None
 
 
 def start(state: Deployment, now: datetime, new_id: Callable[[], UUID]) -> Decision:

@@ -35,6 +35,8 @@ def reported(turn: Turn, event: StageReported) -> None:
     stage = held(turn, event.stage_id, event.attempt)
     if stage is None:
         return
+    if event.details is not None:
+        stage = replace(stage, details=event.details)
     if not event.succeeded:
         fail(turn, stage, event.message or "failed", event.output_tail)
     elif stage.kind is StageKind.DEPLOY:
@@ -43,6 +45,8 @@ def reported(turn: Turn, event: StageReported) -> None:
     elif stage.step < stage.steps:
         _next_step(turn, stage, event.message)
     else:
+        if event.built is not None:
+            turn.state = replace(turn.state, release=replace(turn.state.release, digest=event.built))
         turn.end_stage(stage, StageStatus.SUCCEEDED, event.message, event.output_tail)
 
 

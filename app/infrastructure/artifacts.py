@@ -18,10 +18,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from agent.archive import Limits
 from app.domain.errors import NotFound, Unavailable
+from config.settings import Settings
 
 _ABANDONED_AFTER = 3600.0
 _NO_SPACE = "The artifact store cannot be written: {reason}."
+
+
+def archive_limits(settings: Settings) -> Limits:
+    """How much an archive may be and become."""
+    return Limits(
+        archive_bytes=settings.archive_bytes,
+        unpacked_bytes=settings.archive_unpacked_bytes,
+        entries=settings.archive_entries,
+        ratio=settings.archive_ratio,
+    )
 
 
 class ArtifactStore:

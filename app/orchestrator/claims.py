@@ -19,8 +19,8 @@ from app.orchestrator.context import Orchestrator
 
 log = logging.getLogger(__name__)
 
-STAGE_BUDGET = 3600.0
-"""Seconds that one attempt of a stage may take, which no renewal extends."""
+STAGE_BUDGET = 4200.0
+"""Seconds that one attempt of a stage may take, which no renewal extends: more than the longest build (settings)."""
 OPERATION_BUDGET = 6 * 86_400.0
 """The same for a node operation: longer than five hooks of a day each, the most that a manifest may ask for. Its own
 time-out is of its manifest; this ends what even that could not."""
@@ -39,7 +39,8 @@ class ClaimedStage:
 class ClaimedOperation:
     """A claimed node operation with all that its execution needs; `resolving` when it is to be given up.
 
-    `release` holds size (bytes), signature, keyId and manifest of the target, None when the target is "no release".
+    Size (bytes), publisher's signature, its key's id and manifest are those of the target, None when that is "no
+    release"; `source_digest` and `attestation` are there when it was built.
     """
 
     deployment_id: UUID
@@ -64,6 +65,8 @@ class ClaimedOperation:
     key_id: str | None
     manifest: dict[str, Any] | None
     error: str | None
+    source_digest: str | None
+    attestation: str | None
 
 
 def claim_stage(
@@ -91,6 +94,7 @@ def claim_operation(
     (
         attempt, status, direction, node_id, node_name, before_version, target_digest, target_version, active,
         tenant_id, module_name, environment, token, force, address, size, signature, key_id, manifest, error,
+        source_digest, attestation,
     ) = row  # fmt: skip
     return ClaimedOperation(
         deployment_id=deployment_id,
@@ -115,6 +119,8 @@ def claim_operation(
         key_id=key_id,
         manifest=manifest,
         error=error,
+        source_digest=source_digest,
+        attestation=attestation,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Event
 from uuid import UUID
 
 from uuid6 import uuid7
@@ -31,3 +32,5 @@ class Orchestrator:
     settings: Settings
     publisher: Publisher
     new_id: Callable[[], UUID] = field(default=uuid7)
+    stopping: Event = field(default_factory=Event)
+    """Set when this process has been told to end: long work is broken off and handed back."""

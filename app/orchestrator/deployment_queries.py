@@ -218,7 +218,7 @@ def _waiting_for(row: Deployment, stages: Sequence[Stage]) -> list[Waiting]:
     found = [
         Waiting(
             kind=stage.waiting or "schedule",
-            text=stage.message or f"{stage.kind} waits",
+            text=_waits_for(stage),
             since=stage.waiting_since,
             # A lane is free when its holder ends, which no clock knows: the next look at it is no promise.
             until=None if stage.waiting in ("lane", "nodes") else stage.due_at,
@@ -233,6 +233,12 @@ def _waiting_for(row: Deployment, stages: Sequence[Stage]) -> list[Waiting]:
         text_ = f"{row.reason or 'paused'}: waits for resume, retry or cancel"
         found.append(Waiting("paused", text_, since, until, None))
     return found
+
+
+def _waits_for(stage: Stage) -> str:
+    if stage.waiting == "build":
+        return f"{stage.kind} waits for what Build makes"
+    return stage.message or f"{stage.kind} waits"
 
 
 def operations(

@@ -18,7 +18,6 @@ from app.domain.events import (
     PromoteRequested,
     ResumeRequested,
 )
-from app.domain.findings import OsvData, StopAt
 from app.domain.policy import Policy, StrategyKind, parse_policy
 from app.domain.strategies import BUILT
 from app.infrastructure.db.engine import Raw
@@ -97,8 +96,10 @@ def dry_run(orchestrator: Orchestrator, requester: Requester, submission: Submis
 
 
 _RELEASE = """
-select m.id, r.id, r.digest, r.manifest from modules m
+select m.id, r.id, coalesce(b.digest, r.digest), r.manifest, b.deployment_id, p.deployment_id from modules m
   left join releases r on r.module_id = m.id and r.version = %(version)s
+  left join built_artifacts b on b.release_id = r.id
+  left join passed_tests p on p.release_id = r.id
  where m.tenant_id = %(tenant_id)s and m.name = %(module)s
 """
 _ENVIRONMENT = """
@@ -120,7 +121,7 @@ def draft_of(connection: Raw, requester: Requester, submission: Submission, trac
     release: Any = connection.execute(_RELEASE, values).fetchone()
     if release is None or release[1] is None:
         raise NotFound(f"There is no release {submission.module_name} {submission.version}.")
-    module_id, release_id, digest, manifest = release
+    module_id, release_id, digest, manifest, built_in, tested_in = release
     policy = parse_policy(environment[2])
     strategy = _strategy(submission.strategy, policy)
     draft = Draft(
@@ -141,9 +142,13 @@ def draft_of(connection: Raw, requester: Requester, submission: Submission, trac
         metadata=submission.metadata,
         not_before=submission.not_before,
         force=submission.force,
+        builds="build" in manifest,
+        tests="test" in manifest,
         approvals=submission.require_approval or policy.approvals.required > 0,
+        built_in=built_in,
+        tested_in=tested_in,
     )
-    _refuse_what_is_not_built(draft, manifest)
+    _refuse_what_is_not_built(draft)
     _refuse_downgrade(connection, draft)
     return draft
 
@@ -157,23 +162,12 @@ def _strategy(asked: str | None, policy: Policy) -> StrategyKind:
     return words[asked.lower()]
 
 
-def _refuse_what_is_not_built(draft: Draft, manifest: Mapping[str, Any]) -> None:
+def _refuse_what_is_not_built(draft: Draft) -> None:
     """What this version of the product stores and shows, but cannot do, is refused by name, never ignored."""
     errors: dict[str, list[str]] = {}
     policy = draft.policy
-    if manifest.get("build"):
-        errors["version"] = ["the release has a build, which this version of HotSwap cannot run yet"]
-    elif manifest.get("test"):
-        errors["version"] = ["the release has tests, which this version of HotSwap cannot run yet"]
     if draft.strategy not in BUILT:
         errors["strategy"] = [f"{draft.strategy.value} is not built yet; direct and rolling are"]
-    if (
-        policy.scan.stop_at not in (StopAt.HIGH, StopAt.CRITICAL, StopAt.NEVER)
-        or policy.scan.osv_data is OsvData.REQUIRED
-    ):
-        errors["targetEnvironment"] = [
-            f"the policy of {draft.environment_name} asks for a stricter scan: not built yet"
-        ]
     for name in ("predecessors", "freeze"):
         if policy.later.get(name):
             errors["targetEnvironment"] = [f"the policy of {draft.environment_name} has {name}: not built yet"]

@@ -19,14 +19,13 @@ from app.domain.pipeline import AFTER
 from app.infrastructure.outbox import Wake
 
 STAGE_TASKS: dict[StageKind, tuple[str, str]] = {
-    StageKind.BUILD: ("pipeline.build", "pipeline"),
+    StageKind.BUILD: ("pipeline.build", "build"),
     StageKind.SCAN: ("pipeline.scan", "pipeline"),
-    StageKind.TEST: ("pipeline.test", "pipeline"),
-    StageKind.APPROVAL: ("pipeline.approve", "pipeline"),
+    StageKind.TEST: ("pipeline.test", "build"),
     StageKind.DEPLOY: ("pipeline.deploy", "pipeline"),
     StageKind.VALIDATION: ("pipeline.validate", "deploy"),
 }
-QUEUES = ("pipeline", "deploy", "urgent", "control")
+QUEUES = ("pipeline", "build", "deploy", "urgent", "control")
 
 
 def wake_for(state: Deployment, work_id: UUID, trace_id: str) -> Wake:

@@ -23,11 +23,11 @@ from app.infrastructure.db.models import Executor, Node
 from app.infrastructure.presence import AGENT_LISTENER
 from app.orchestrator.beat_ticks import BEAT_KEY, BEAT_KEY_SECONDS
 from app.orchestrator.context import Orchestrator
+from app.orchestrator.dispatching import QUEUES
 from config.settings import Settings
 
 CACHED_SECONDS = 1.0
 NEEDED_TO_SUBMIT = ("postgresql", "artifacts")
-QUEUES = ("pipeline", "deploy", "urgent", "control")
 _WORKER_SILENCE = text("interval '10 seconds'")
 
 

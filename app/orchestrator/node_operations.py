@@ -112,6 +112,8 @@ def command(work: ClaimedOperation) -> dict[str, Any]:
             "signature": work.signature,
             "keyId": work.key_id,
         }
+        if work.attestation is not None:
+            target |= {"sourceDigest": work.source_digest, "attestation": work.attestation}
     return {
         "tenant": str(work.tenant_id),
         "module": work.module_name,

@@ -10,7 +10,6 @@ from app.domain import lane_entry
 from app.domain.deployment import Deployment, NodeOperation, OperationStatus, StageKind, StageStatus
 from app.domain.durations import short_duration
 from app.domain.events import LaneOffered, NodeFact
-from app.domain.pipeline import plan
 from app.domain.turn import Turn
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import submitting
@@ -48,7 +47,7 @@ def describe(connection: Raw, orchestrator: Orchestrator, draft: submitting.Draf
 
 def _stages(draft: submitting.Draft, refusal: str | None) -> list[dict[str, Any]]:
     described = []
-    for each in plan(draft.kind, builds=draft.builds, tests=draft.tests, approvals=draft.approvals):
+    for each in submitting.planned(draft):
         name = f"Deploy to {draft.environment_name}" if each.kind is StageKind.DEPLOY else each.kind.value
         reason = each.skipped or (refusal if each.kind is StageKind.DEPLOY else None)
         described.append({"name": name, "runs": each.skipped is None, "reason": reason})

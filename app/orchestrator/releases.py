@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import IO, Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from agent.archive import ArchiveInvalid, Inspection, Limits, inspect
+from agent.archive import ArchiveInvalid, Inspection, inspect
 from agent.manifest import ManifestInvalid, to_json
 from agent.signatures import Digest, SignatureInvalid, load_public, verify
 from app.domain.errors import Conflict, NotFound, Refused, TooLarge
-from app.infrastructure.artifacts import ArtifactStore
+from app.infrastructure.artifacts import ArtifactStore, archive_limits
 from app.infrastructure.db.models import Module, PublisherKey, Release
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.paging import Page, PageRequest, page_of
@@ -111,16 +111,9 @@ def _verify(orchestrator: Orchestrator, requester: Requester, upload: Upload, di
 
 
 def _inspect(orchestrator: Orchestrator, upload: Upload) -> Inspection:
-    settings = orchestrator.settings
-    limits = Limits(
-        archive_bytes=settings.archive_bytes,
-        unpacked_bytes=settings.archive_unpacked_bytes,
-        entries=settings.archive_entries,
-        ratio=settings.archive_ratio,
-    )
     upload.archive.seek(0)
     try:
-        return inspect(upload.archive, limits)  # type: ignore[arg-type]
+        return inspect(upload.archive, archive_limits(orchestrator.settings))  # type: ignore[arg-type]
     except ArchiveInvalid as error:
         raise Refused(f"The archive is refused: {error}") from None
     except ManifestInvalid as error:
@@ -227,12 +220,6 @@ def release(orchestrator: Orchestrator, requester: Requester, name: str, version
     if row is None:
         raise NotFound(f"There is no release {version} of {name}.")
     return _shown(row)
-
-
-def known_digest(orchestrator: Orchestrator, digest: str) -> bool:
-    """Whether a release of any tenant has these bytes; for agents, which may fetch what they were told to run."""
-    with orchestrator.database.session() as session:
-        return bool(session.scalar(select(func.count()).select_from(Release).where(Release.digest == digest)))
 
 
 def _shown(row: Release, *, created: bool = False) -> Published:

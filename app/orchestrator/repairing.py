@@ -27,7 +27,7 @@ select n.id, w.module_id, w.tenant_id, w.digest, w.version, w.fencing_token, w.d
           from desired_releases d join nodes m on m.id = d.node_id
          where d.digest is not null
          order by d.module_id, m.environment_id, d.fencing_token desc) as w
-  join releases r on r.module_id = w.module_id and r.version = w.version and r.digest = w.digest
+  join runnable_releases r on r.module_id = w.module_id and r.version = w.version and r.digest = w.digest
   join nodes n on n.environment_id = w.environment_id and not n.drained
        and n.labels @> coalesce(r.manifest->'placement', '{}'::jsonb)
  where not exists (select 1 from desired_releases x where x.node_id = n.id and x.module_id = w.module_id)
@@ -40,7 +40,7 @@ select m.id, m.name, m.tenant_id, e.id, e.name, e.policy, n.id, w.digest, w.vers
   join modules m on m.id = w.module_id
   join environments e on e.id = n.environment_id
   left join node_releases o on o.node_id = n.id and o.module_name = m.name
-  left join releases r on r.module_id = m.id and r.version = w.version and r.digest = w.digest
+  left join runnable_releases r on r.module_id = m.id and r.version = w.version and r.digest = w.digest
  where o.digest is distinct from w.digest and not n.drained
    and n.last_heartbeat > hotswap_now() - interval '6 seconds'
    and not exists (

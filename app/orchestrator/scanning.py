@@ -1,74 +1,124 @@
-"""Security Scan: the publisher's signature against the keys that the target environment trusts now, the digest of the
-stored bytes, and the rules for archives. (Findings in the content are part of a later stage of the product.)
+"""Security Scan, in two steps. The source, beside Build: the publisher's signature against the keys that the target
+environment trusts now, the digest of the stored bytes, the rules for archives. What was built, after it: our
+attestation, which ties it to that source, digest and rules again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from agent.archive import ArchiveInvalid, Limits, inspect
+from agent import attestations
+from agent.archive import ArchiveInvalid, Inspection, inspect
+from agent.attestations import AttestationInvalid
 from agent.manifest import ManifestInvalid
-from agent.signatures import Digest, KeyInvalid, SignatureInvalid, load_public, verify
+from agent.signatures import KeyInvalid, PublicKey, SignatureInvalid, key_id, load_private, load_public, verify
 from app.domain.errors import NotFound
-from app.infrastructure.artifacts import ArtifactStore
+from app.infrastructure.artifacts import ArtifactStore, archive_limits
 from app.orchestrator.context import Orchestrator
+from app.orchestrator.verdict import Verdict
+from config.settings import Settings
 
 _SUBJECT = """
-select r.digest, r.signature, r.key_id, r.size_bytes, r.version, r.module_name, d.environment_name,
+select r.digest, r.signature, r.key_id, r.version, r.module_name, d.environment_name,
        array(select k.public_key from publisher_keys k
               where k.tenant_id = r.tenant_id and k.key_id = r.key_id
-                and (k.environment_id is null or k.environment_id = d.environment_id))
+                and (k.environment_id is null or k.environment_id = d.environment_id)),
+       b.digest, b.attestation
   from deployments d join releases r on r.id = d.release_id
+  left join built_artifacts b on b.release_id = r.id
  where d.id = %(deployment_id)s
 """
 
 
+class ScanFailed(Exception):
+    """What stops a release; one sentence."""
+
+
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a stage's work ended, for its report."""
+class Subject:
+    """What is scanned; `keys` are the publisher's, as the target environment trusts them, in PEM."""
 
-    succeeded: bool
-    message: str
-    output_tail: str | None = None
-
-
-def archive_limits(orchestrator: Orchestrator) -> Limits:
-    settings = orchestrator.settings
-    return Limits(
-        archive_bytes=settings.archive_bytes,
-        unpacked_bytes=settings.archive_unpacked_bytes,
-        entries=settings.archive_entries,
-        ratio=settings.archive_ratio,
-    )
+    digest: str
+    signature: str
+    key_id: str
+    version: str
+    module: str
+    environment: str
+    keys: list[str]
+    built: str | None
+    attestation: str | None
 
 
-def scan(orchestrator: Orchestrator, deployment_id: UUID) -> Verdict:
-    """Look through the deployment's release as it lies in the store."""
+def scan(orchestrator: Orchestrator, deployment_id: UUID, step: int) -> Verdict:
+    """Look through the release as it lies in the store: its source (step 1), or what was built of it (step 2)."""
     with orchestrator.database.raw() as connection:
         row: Any = connection.execute(_SUBJECT, {"deployment_id": deployment_id}).fetchone()
     if row is None:
         return Verdict(False, "the release is not known any more")
-    digest, signature, key_id, size, version, name, environment, keys = row
-    if not keys:
-        return Verdict(False, f"{environment} does not trust the publisher's key {key_id}")
+    subject = Subject(*row)
     try:
-        with ArtifactStore(orchestrator.settings.artifacts_dir).open(digest) as archive:
-            actual = Digest.of_file(archive)
-            if str(actual) != digest:
-                return Verdict(False, f"the stored archive is not what was published: {actual} instead of {digest}")
-            for pem in keys:
-                verify(load_public(pem.encode()), actual, signature)
-            archive.seek(0)
-            inspection = inspect(archive, archive_limits(orchestrator))
+        message = _source(orchestrator, subject) if step == 1 else _built(orchestrator, subject)
+    except ScanFailed as failure:
+        return Verdict(False, str(failure))
+    return Verdict(True, message)
+
+
+def _source(orchestrator: Orchestrator, subject: Subject) -> str:
+    if not subject.keys:
+        raise ScanFailed(f"{subject.environment} does not trust the publisher's key {subject.key_id}")
+    inspection = _inspected(orchestrator, subject, subject.digest)
+    try:
+        for pem in subject.keys:
+            verify(load_public(pem.encode()), inspection.digest, subject.signature)
     except (SignatureInvalid, KeyInvalid) as error:
-        return Verdict(False, f"the publisher's signature does not hold: {error}")
+        raise ScanFailed(f"the publisher's signature does not hold: {error}") from error
+    return f"signed by {subject.key_id}, {_measures(inspection)}, digest verified"
+
+
+def _built(orchestrator: Orchestrator, subject: Subject) -> str:
+    if subject.built is None or subject.attestation is None:
+        raise ScanFailed("what was built is not known any more")
+    inspection = _inspected(orchestrator, subject, subject.built)
+    try:
+        build = attestations.opened(subject.attestation, _builders(orchestrator.settings))
+        attestations.check(
+            build, module=subject.module, version=subject.version, source=subject.digest, built=subject.built
+        )
+    except AttestationInvalid as error:
+        raise ScanFailed(f"the attestation of what was built does not hold: {error}") from error
+    return f"attested by {build.builder}, {_measures(inspection)}, digest verified"
+
+
+def _inspected(orchestrator: Orchestrator, subject: Subject, digest: str) -> Inspection:
+    """The artifact, read whole: its digest, and the rules."""
+    settings = orchestrator.settings
+    try:
+        with ArtifactStore(settings.artifacts_dir).open(digest) as archive:
+            inspection = inspect(archive, archive_limits(settings))
     except (ArchiveInvalid, ManifestInvalid) as error:
-        return Verdict(False, f"the archive breaks the rules: {error}")
+        raise ScanFailed(f"the archive breaks the rules: {error}") from error
     except NotFound:
-        return Verdict(False, f"the archive {digest} is not in the store any more")
-    if (inspection.manifest.name, inspection.manifest.version) != (name, version):
-        return Verdict(False, "the archive's manifest names another module or version")
-    entries = len(inspection.entries)
-    return Verdict(True, f"signed by {key_id}, {entries} entries, {size} bytes, digest verified")
+        raise ScanFailed(f"the archive {digest} is not in the store any more") from None
+    if str(inspection.digest) != digest:
+        raise ScanFailed(f"the stored archive is not what it was: {inspection.digest} instead of {digest}")
+    if (inspection.manifest.name, inspection.manifest.version) != (subject.module, subject.version):
+        raise ScanFailed("the archive's manifest names another module or version")
+    return inspection
+
+
+def _builders(settings: Settings) -> Mapping[str, PublicKey]:
+    """Our own key, by its id: what another orchestrator of ours built with the same key counts, too."""
+    if settings.attestation_key is None:
+        raise ScanFailed("this orchestrator has no key to check attestations with: set HOTSWAP_ATTESTATION_KEY")
+    try:
+        key = load_private(settings.attestation_key.read_bytes()).public_key()
+    except (OSError, KeyInvalid) as error:
+        raise ScanFailed(f"the key of HOTSWAP_ATTESTATION_KEY cannot be used: {error}") from error
+    return {key_id(key): key}
+
+
+def _measures(inspection: Inspection) -> str:
+    return f"{len(inspection.entries)} entries, {inspection.archive_bytes} bytes"

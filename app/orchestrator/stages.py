@@ -5,16 +5,16 @@ from __future__ import annotations
 from uuid import UUID
 
 from app.domain.deployment import StageKind
-from app.domain.events import StageReported
+from app.domain.events import ClaimEnded
 from app.infrastructure.nodes import Nodes
-from app.orchestrator import claims, lanes, outcomes
+from app.orchestrator import building, claims, lanes, outcomes, testing
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.scanning import Verdict, scan
+from app.orchestrator.scanning import scan
 from app.orchestrator.settling import settled
+from app.orchestrator.stage_commands import Abandoned, Stopped
 from app.orchestrator.validating import validate
-
-TAIL_CHARACTERS = 4096
+from app.orchestrator.verdict import Verdict, report
 
 
 def execute(
@@ -23,24 +23,26 @@ def execute(
     """Claim and execute one stage. Returns a short result for operators, None when there was nothing to claim."""
     with settled(orchestrator, executor_id, deployment_id, stage_id):
         claimed = claims.claim_stage(orchestrator, executor_id, deployment_id, stage_id)
-        if claimed is None:
-            return None
-        if claimed.kind is StageKind.DEPLOY:
+        return None if claimed is None else _perform(orchestrator, nodes, claimed)
+
+
+def _perform(orchestrator: Orchestrator, nodes: Nodes, claimed: ClaimedStage) -> str:
+    match claimed.kind:
+        case StageKind.BUILD | StageKind.TEST:
+            work = building.build if claimed.kind is StageKind.BUILD else testing.run_tests
+            try:
+                return work(orchestrator, claimed)
+            except Abandoned:
+                return "given up: the stage was cancelled or taken over"
+            except Stopped:
+                ended = ClaimEnded(claimed.stage_id, claimed.attempt, poison=False, why="its worker was stopped")
+                outcomes.apply(orchestrator, claimed.deployment_id, ended)
+                return "handed back: the worker stops"
+        case StageKind.SCAN:
+            return report(orchestrator, claimed, scan(orchestrator, claimed.deployment_id, claimed.step))
+        case StageKind.DEPLOY:
             return lanes.enter(orchestrator, claimed)
-        return report(orchestrator, claimed, _perform(orchestrator, nodes, claimed))
-
-
-def report(orchestrator: Orchestrator, claimed: ClaimedStage, verdict: Verdict) -> str:
-    """Report how a claimed stage ended; an older attempt's report changes nothing."""
-    tail = verdict.output_tail.replace("\x00", "")[-TAIL_CHARACTERS:] if verdict.output_tail else None
-    event = StageReported(claimed.stage_id, claimed.attempt, verdict.succeeded, verdict.message, tail)
-    outcomes.apply(orchestrator, claimed.deployment_id, event)
-    return verdict.message
-
-
-def _perform(orchestrator: Orchestrator, nodes: Nodes, claimed: ClaimedStage) -> Verdict:
-    if claimed.kind is StageKind.SCAN:
-        return scan(orchestrator, claimed.deployment_id)
-    if claimed.kind is StageKind.VALIDATION:
-        return validate(orchestrator, nodes, claimed.deployment_id)
-    return Verdict(False, f"this version of HotSwap cannot execute {claimed.kind.value}")
+        case StageKind.VALIDATION:
+            return report(orchestrator, claimed, validate(orchestrator, nodes, claimed.deployment_id))
+        case StageKind.APPROVAL:
+            return report(orchestrator, claimed, Verdict(False, "an approval is nobody's work"))

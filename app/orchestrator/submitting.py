@@ -14,7 +14,7 @@ from uuid import UUID
 
 from app.domain.deployment import Deployment, DeploymentKind, DeploymentStatus, Stage, StageStatus, Version
 from app.domain.events import Dispatch, Emit
-from app.domain.pipeline import Decision, plan, start
+from app.domain.pipeline import Decision, PlannedStage, plan, start
 from app.domain.policy import Policy, StrategyKind
 from app.infrastructure.db import deployment_store
 from app.infrastructure.db.deployment_store import SQL
@@ -28,7 +28,8 @@ from app.orchestrator.dispatching import outbox_row, wake_for
 class Draft:
     """A deployment before it exists. `targets`: node id -> release or None, for going back and for repairs.
 
-    `builds`, `tests` and `approvals` say which of the stages before Deploy have work to do.
+    `builds`, `tests` and `approvals` say which of the stages before Deploy apply; `built_in` and `tested_in` which
+    deployments did the first two before.
     """
 
     kind: DeploymentKind
@@ -54,6 +55,8 @@ class Draft:
     builds: bool = False
     tests: bool = False
     approvals: bool = False
+    built_in: UUID | None = None
+    tested_in: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,19 @@ def _only(cursor: Any) -> Any:
     return cursor.fetchone()[0]
 
 
+def planned(draft: Draft) -> tuple[PlannedStage, ...]:
+    return plan(
+        draft.kind,
+        builds=draft.builds,
+        tests=draft.tests,
+        approvals=draft.approvals,
+        built_in=draft.built_in,
+        tested_in=draft.tested_in,
+    )
+
+
 def initial(orchestrator: Orchestrator, draft: Draft) -> Deployment:
     """The state of a draft before its first decision."""
-    planned = plan(draft.kind, builds=draft.builds, tests=draft.tests, approvals=draft.approvals)
     stages = tuple(
         Stage(
             id=orchestrator.new_id(),
@@ -98,8 +111,9 @@ def initial(orchestrator: Orchestrator, draft: Draft) -> Deployment:
             status=StageStatus.SKIPPED if each.skipped else StageStatus.PENDING,
             message=each.skipped,
             steps=each.steps,
+            details={"reusedFrom": str(each.reuses)} if each.reuses else None,
         )
-        for each in planned
+        for each in planned(draft)
     )
     return Deployment(
         id=orchestrator.new_id(),

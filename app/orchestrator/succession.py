@@ -148,7 +148,7 @@ def _going_back(
     else:
         release = Version("", "none") if targets else Version(row[7], row[6])
     release_row: Any = connection.execute(
-        "select id from releases where module_id = %s and version = %s and digest = %s",
+        "select id from runnable_releases where module_id = %s and version = %s and digest = %s",
         (row[3], release.version, release.digest),
     ).fetchone()
     environment: Any = connection.execute("select policy from environments where id = %s", (row[8],)).fetchone()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from app.infrastructure.nodes import NodeAddress, NodeRefused, Nodes, NodeUnreachable
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.scanning import Verdict
+from app.orchestrator.verdict import Verdict
 
 _NODES = """
 select distinct on (o.node_id) o.node_id, o.node_name, n.address, o.target_digest, d.module_name, d.tenant_id,
@@ -22,7 +22,8 @@ select distinct on (o.node_id) o.node_id, o.node_name, n.address, o.target_diges
   from node_operations o
   join deployments d on d.id = o.deployment_id
   left join nodes n on n.id = o.node_id
-  left join releases r on r.module_id = d.module_id and r.version = o.target_version and r.digest = o.target_digest
+  left join runnable_releases r
+         on r.module_id = d.module_id and r.version = o.target_version and r.digest = o.target_digest
  where o.deployment_id = %(deployment_id)s and o.direction = 'forward'
  order by o.node_id, o.position desc
 """

@@ -254,6 +254,7 @@ def _orchestrator(
         replace(api, ready=http_answers(port, "/health/live")),
         replace(listener, ready=http_answers(ports["agents"], "/", tls, _ORCHESTRATOR_NAME)),
         worker("pipeline", "prefork", 2),
+        worker("build", "threads", 2),
         worker("deploy", "threads", 16),
         worker("urgent", "threads", 8),
         worker("control", "threads", 2),

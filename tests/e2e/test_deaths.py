@@ -17,7 +17,10 @@ from tests.e2e.processes import command_of
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import until
 
-SERVICES = ["pipeline", "deploy", "urgent", "control", "beat", "api", "agent-listener", "agents", "valkey", "postgres"]
+SERVICES = [
+    *("pipeline", "build", "deploy", "urgent", "control", "beat"),
+    *("api", "agent-listener", "agents", "valkey", "postgres"),
+]
 
 
 @pytest.fixture

@@ -175,6 +175,7 @@ def stage_change(stage: Stage, extras: Extras) -> dict[str, Any]:
         "waiting": stage.waiting.value if stage.waiting else None,
         "approval": _approval_change(stage.approval),
         "step": stage.step,
+        "details": dict(stage.details) if stage.details is not None else None,
         "blocked_by": _text(extras.blocked_by) if stage.waiting is WaitingKind.LANE else None,
         "ended": stage.status.ended,
     }
@@ -226,5 +227,6 @@ def new_stage(stage: Stage, position: int) -> dict[str, Any]:
         "claimable": stage.claimable,
         "message": stage.message,
         "steps": stage.steps,
+        "details": dict(stage.details) if stage.details is not None else None,
         "ended": stage.status.ended,
     }

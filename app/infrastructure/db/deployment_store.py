@@ -83,6 +83,7 @@ def save(
             "wakes": json.dumps(wakes),
             "backoff": backoff,
             "status": after.status.value,
+            "digest": after.release.digest,
             "course": after.course.value,
             "ending": after.ending.value if after.ending else None,
             "reason": after.reason,

@@ -14,12 +14,12 @@ with deployment as (
             %(requester_email)s, %(description)s, %(details)s, %(trace_id)s, %(not_before)s, %(place)s, %(retry_of)s,
             %(rollback_of)s, %(targets)s, jsonb_array_length(%(events)s::jsonb), %(now)s)
 ), stage as (
-    insert into stages (id, tenant_id, deployment_id, position, kind, status, claimable, message, steps, ended_at)
-    select s.id, %(tenant_id)s, %(id)s, s.position, s.kind, s.status, s.claimable, s.message, s.steps,
+    insert into stages (id, tenant_id, deployment_id, position, kind, status, claimable, message, steps, details, ended_at)
+    select s.id, %(tenant_id)s, %(id)s, s.position, s.kind, s.status, s.claimable, s.message, s.steps, s.details,
            case when s.ended then hotswap_now() end
       from jsonb_to_recordset(%(stages)s::jsonb)
            as s (id uuid, position integer, kind text, status text, claimable boolean, message text, steps integer,
-                 ended boolean)
+                 details jsonb, ended boolean)
 ), event as (
     insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)
     select %(id)s, n, %(tenant_id)s, e->>'kind', e->'body', %(now)s
@@ -60,6 +60,7 @@ with stage as (
        set status = s.status, claimable = s.claimable, due_at = s.due_at, message = s.message,
            output_tail = s.output_tail, losses = s.losses, executor_id = null, deadline_at = null,
            blocked_by = s.blocked_by, approval = coalesce(s.approval, stages.approval), step = s.step,
+           details = coalesce(s.details, stages.details),
            waiting_since = case when s.waiting is null then null
                                 when stages.waiting is not distinct from s.waiting then stages.waiting_since
                                 else %(now)s end,
@@ -71,7 +72,7 @@ with stage as (
       from jsonb_to_recordset(%(stages)s::jsonb)
            as s (id uuid, status text, claimable boolean, due_at timestamptz, waiting text, message text,
                  output_tail text, losses integer, blocked_by uuid, approval jsonb, step integer,
-                 ended boolean)
+                 details jsonb, ended boolean)
      where stages.id = s.id and stages.deployment_id = %(id)s
 ), event as (
     insert into deployment_events (deployment_id, seq, tenant_id, kind, body, at)
@@ -89,7 +90,7 @@ with stage as (
     delete from outbox where deployment_id = %(id)s and %(ended)s
 )
 update deployments
-   set status = %(status)s, course = %(course)s, ending = %(ending)s, reason = %(reason)s, paused = %(paused)s,
+   set status = %(status)s, digest = %(digest)s, course = %(course)s, ending = %(ending)s, reason = %(reason)s, paused = %(paused)s,
        paused_until = %(paused_until)s, granted = %(granted)s,
        event_seq = %(event_seq)s + jsonb_array_length(%(events)s::jsonb),
        superseded_by = coalesce(%(superseded_by)s, superseded_by),
@@ -189,11 +190,12 @@ with claimed as (
 )
 select c.attempt, c.status, c.direction, c.node_id, c.node_name, c.before_version, c.target_digest, c.target_version,
        c.active_digest, c.tenant_id, d.module_name, d.environment_name, d.fencing_token, d.force, n.address,
-       r.size_bytes, r.signature, r.key_id, r.manifest, c.error
+       r.size_bytes, r.signature, r.key_id, r.manifest, c.error, r.source_digest, r.attestation
   from claimed c
   join deployments d on d.id = c.deployment_id
   left join nodes n on n.id = c.node_id
-  left join releases r on r.module_id = d.module_id and r.version = c.target_version and r.digest = c.target_digest
+  left join runnable_releases r
+         on r.module_id = d.module_id and r.version = c.target_version and r.digest = c.target_digest
 
 -- name: hand_back_stages
 -- A process that stops in order gives back what it holds; the next attempt begins at once.
@@ -293,7 +295,8 @@ select n.id, n.hostname, n.labels, n.drained, extract(epoch from hotswap_now() -
  order by n.hostname
 
 -- name: release_manifest
-select manifest from releases where module_id = %(module_id)s and version = %(version)s and digest = %(digest)s
+select manifest from runnable_releases
+ where module_id = %(module_id)s and version = %(version)s and digest = %(digest)s
 
 -- name: versions_of_environment
 -- What runs of other modules on the nodes of an environment, for `requires`.

@@ -12,9 +12,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.orchestrator import approvals, claims, stages
+from app.orchestrator import approvals, claims
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.scanning import Verdict
+from app.orchestrator.verdict import Verdict, report
 from tests.integration.api.conftest import Headers, Publisher, archive, problem_of
 
 PATH = "/api/v1/approvals"
@@ -36,7 +36,7 @@ def waiting(publish: Publisher, client: FlaskClient, deployer: Headers, orchestr
             ).fetchone()
         claimed = claims.claim_stage(orchestrator, uuid4(), UUID(execution), scan[0])
         assert claimed is not None
-        stages.report(orchestrator, claimed, Verdict(True, "fine"))
+        report(orchestrator, claimed, Verdict(True, "fine"))
         return execution
 
     return submit

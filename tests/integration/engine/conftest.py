@@ -235,6 +235,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
             "HOTSWAP_TLS_CERTIFICATE": str(tmp_path / "certificate"),
             "HOTSWAP_TLS_KEY": str(tmp_path / "key"),
             "HOTSWAP_ARTIFACTS_DIR": str(tmp_path / "artifacts"),
+            "HOTSWAP_ATTESTATION_KEY": str(tmp_path / "builder.key"),
             "HOTSWAP_DATABASE_POOL_SIZE": "8",
         }
     )

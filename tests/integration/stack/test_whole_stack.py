@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.stack.running import RunningStack, until
 
-QUEUES = ("pipeline", "deploy", "urgent", "control")
+QUEUES = ("pipeline", "build", "deploy", "urgent", "control")
 
 
 def _status(url: str) -> str | None:

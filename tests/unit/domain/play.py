@@ -78,7 +78,7 @@ def nodes(count: int) -> list[NodeFact]:
 def submitted(policy: Policy, new_id: Callable[[], UUID], **changes: Any) -> Deployment:
     """A deployment of NEW to QA as the use case makes it: six stages, those that do not apply skipped."""
     asked = {name: changes.pop(name, False) for name in ("builds", "tests", "approvals")}
-    asked["made_by"] = changes.pop("made_by", None)
+    asked |= {name: changes.pop(name, None) for name in ("built_in", "tested_in")}
     planned = plan(changes.get("kind", DeploymentKind.DEPLOY), **asked)
     stages = tuple(
         Stage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from app.domain.deployment import DeploymentKind, DeploymentStatus, StageKind, StageStatus, WaitingKind
 from app.domain.events import ApprovalGiven, Dispatch, StageReported
@@ -149,10 +150,16 @@ def test_a_lost_claim_of_the_second_step_is_of_that_step() -> None:
 
 
 def test_what_was_built_before_is_looked_through_at_once() -> None:
-    planned = plan(DeploymentKind.DEPLOY, builds=True, tests=True, approvals=False, made_by="built by run 7")
-    assert [each.skipped for each in planned[:3]] == ["built by run 7", None, "built by run 7"]
+    run, other = uuid4(), uuid4()
+    planned = plan(DeploymentKind.DEPLOY, builds=True, tests=True, approvals=False, built_in=run, tested_in=other)
+    assert [each.skipped for each in planned[:3]] == [
+        f"built before, in deployment {run}",
+        None,
+        f"tested before, in deployment {other}",
+    ]
+    assert [each.reuses for each in planned] == [run, None, other, None, None, None]
     assert [each.steps for each in planned] == [1, 2, 1, 1, 1, 1]
-    play = Play(builds=True, tests=True, made_by="built by run 7")
+    play = Play(builds=True, tests=True, built_in=run, tested_in=other)
     play.run_stage(SCAN)
     assert (play.stage(SCAN).step, play.stage(SCAN).claimable) == (2, True)
     assert not play.stage(DEPLOY).claimable

@@ -8,16 +8,18 @@ from app.infrastructure.db.models.deployments import (
     Lane,
     NodeOperation,
     Stage,
+    StageLogPiece,
 )
 from app.infrastructure.db.models.environments import Environment, EnvironmentChange, PublisherKey
 from app.infrastructure.db.models.nodes import DesiredRelease, Node, NodeRelease
-from app.infrastructure.db.models.releases import Module, Release
+from app.infrastructure.db.models.releases import BuiltArtifact, Module, PassedTests, Release, ScanReport
 from app.infrastructure.db.models.tenancy import LoginFailures, LoginSession, Tenant, User
 from app.infrastructure.db.models.work import Executor, OutboxRow
 
 __all__ = [
     "DEFAULT_TENANT",
     "Base",
+    "BuiltArtifact",
     "Deployment",
     "DeploymentEvent",
     "DesiredRelease",
@@ -33,9 +35,12 @@ __all__ = [
     "NodeOperation",
     "NodeRelease",
     "OutboxRow",
+    "PassedTests",
     "PublisherKey",
     "Release",
+    "ScanReport",
     "Stage",
+    "StageLogPiece",
     "Tenant",
     "User",
 ]

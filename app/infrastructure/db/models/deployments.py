@@ -103,6 +103,17 @@ class Stage(_Work, Owned, Base):
     step: Mapped[int] = mapped_column(server_default="1")
     steps: Mapped[int] = mapped_column(server_default="1")
     message: Mapped[str | None] = mapped_column(Text)
+    details: Mapped[dict[str, Any] | None]
+
+
+class StageLogPiece(Owned, Base):
+    """What a stage's command printed, in pieces; the middle of a long log is left out (docs/sandbox.md)."""
+
+    __tablename__ = "stage_log_pieces"
+    stage_id: Mapped[UUID] = mapped_column(ForeignKey("stages.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[str] = mapped_column(Text)
 
 
 class NodeOperation(_Work, Owned, Base):

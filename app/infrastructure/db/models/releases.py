@@ -1,4 +1,4 @@
-"""Modules and their releases. The archive itself lies in the artifact store, by digest."""
+"""Modules, their releases, and what was made of each, once. The bytes lie in the artifact store, by digest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKey, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.infrastructure.db.models.base import Base, Owned, durable_now
+from app.infrastructure.db.models.base import DEFAULT_TENANT, Base, Owned, durable_now
 
 
 class Module(Owned, Base):
@@ -38,3 +38,42 @@ class Release(Owned, Base):
     provenance: Mapped[dict[str, Any] | None]
     created_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=durable_now())
+
+
+class BuiltArtifact(Owned, Base):
+    """What Build made of a release: the first outcome wins. `deployment_id` is the run that made it.
+
+    `tree_digest` is what Test runs on, the source as the build left it; null where there is nothing to test (any more).
+    The view `runnable_releases` shows releases and built artifacts alike, by the digest that a node is told.
+    """
+
+    __tablename__ = "built_artifacts"
+    release_id: Mapped[UUID] = mapped_column(ForeignKey("releases.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(Text, index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    tree_digest: Mapped[str | None] = mapped_column(Text)
+    attestation: Mapped[str] = mapped_column(Text)
+    isolation: Mapped[dict[str, Any]]
+    deployment_id: Mapped[UUID]
+    built_at: Mapped[datetime] = mapped_column(server_default=durable_now())
+
+
+class PassedTests(Owned, Base):
+    """A release whose tests passed, once; in which run, and what they said."""
+
+    __tablename__ = "passed_tests"
+    release_id: Mapped[UUID] = mapped_column(ForeignKey("releases.id"), primary_key=True)
+    deployment_id: Mapped[UUID]
+    details: Mapped[dict[str, Any]]
+    passed_at: Mapped[datetime] = mapped_column(server_default=durable_now())
+
+
+class ScanReport(Base):
+    """What one version of the scanners found in the artifact of a digest; judged anew by every deployment."""
+
+    __tablename__ = "scan_reports"
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True, default=DEFAULT_TENANT)
+    digest: Mapped[str] = mapped_column(Text, primary_key=True)
+    scanner: Mapped[str] = mapped_column(Text, primary_key=True)
+    report: Mapped[dict[str, Any]]
+    scanned_at: Mapped[datetime] = mapped_column(server_default=durable_now())

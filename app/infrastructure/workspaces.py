@@ -1,0 +1,89 @@
+"""Folders in which foreign commands work: one for each attempt of a stage, gone with it however its process ends.
+
+    <work_dir>/<stage id>-<attempt>/    lock: held by the process that works here
+                                    log:  what the command prints
+                                    tree: where it works
+
+Who makes one first takes away those whose lock nobody holds: their processes were killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from app.domain.errors import Unavailable
+from app.infrastructure.sandbox.removal import remove_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """`tree` does not exist yet: whoever fills it makes it."""
+
+    folder: Path
+
+    @property
+    def tree(self) -> Path:
+        return self.folder / "tree"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+
+@contextmanager
+def workspace(work_dir: Path, stage_id: UUID, attempt: int) -> Iterator[Workspace]:
+    """A new, empty one, removed at the end. Raises Unavailable when the disk cannot be written."""
+    folder = work_dir / f"{stage_id}-{attempt}"
+    try:
+        # Others may pass, and not look: as root without namespaces the command is another user's.
+        work_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        _sweep(work_dir)
+        folder.mkdir(mode=0o711)
+        lock = _locked(folder)
+        (folder / "log").touch(mode=0o600)
+    except OSError as error:
+        raise Unavailable(f"No workspace can be made: {error.strerror or error}.", retry_after=30) from error
+    try:
+        yield Workspace(folder)
+    finally:
+        remove_tree(folder)
+        os.close(lock)
+
+
+def _locked(folder: Path) -> int:
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _sweep(work_dir: Path) -> None:
+    for folder in work_dir.iterdir():
+        # Somebody else's at this moment, or taken away by another sweep.
+        with suppress(BlockingIOError, FileNotFoundError, NotADirectoryError):
+            if not (folder / "lock").exists() and folder.stat().st_mtime > _now_of(work_dir) - _BEING_MADE:
+                continue
+            lock = _locked(folder)
+            try:
+                remove_tree(folder)
+            finally:
+                os.close(lock)
+
+
+_BEING_MADE = 60.0
+"""Seconds for which a folder without a lock is taken for one that is just being made."""
+
+
+def _now_of(work_dir: Path) -> float:
+    """The file system's own time."""
+    os.utime(work_dir)
+    return work_dir.stat().st_mtime

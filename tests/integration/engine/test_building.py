@@ -1,0 +1,323 @@
+"""Build and Test against a real PostgreSQL, store and sandbox: once, first outcome wins, nothing left behind."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import attestations
+from agent.signatures import key_id
+from app.domain.deployment import DeploymentStatus
+from app.domain.events import CancelRequested, ClaimEnded
+from app.infrastructure.artifacts import ArtifactStore
+from app.infrastructure.stage_logs import all_pieces
+from app.orchestrator import building, claims
+from app.orchestrator.node_operations import command
+from app.orchestrator.stage_commands import Abandoned
+from tests.integration.engine.conftest import Lab
+from tests.integration.engine.sources import BUILD, DEPLOY, SCAN, TEST, Works
+
+
+@pytest.fixture
+def works(lab: Lab, tmp_path: Path) -> Works:
+    lab.nodes(lab.environment(), 2)
+    return Works(lab, tmp_path)
+
+
+def eventually(happened: Callable[[], Any], seconds: float = 30) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := happened():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def log_of(works: Works, deployment: Any, kind: Any = BUILD) -> str:
+    with works.lab.orchestrator.database.raw() as connection:
+        return "".join(piece.content for piece in all_pieces(connection, works.lab.stage(deployment, kind)))
+
+
+def names_in(works: Works, digest: str) -> dict[str, tarfile.TarInfo]:
+    with ArtifactStore(works.lab.orchestrator.settings.artifacts_dir).open(digest) as archive:
+        content = archive.read()
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive_:
+        return {entry.name: entry for entry in archive_}
+
+
+def test_a_release_is_built_and_tested_once_and_later_deployments_use_it(works: Works) -> None:
+    source = works.publish(test='test -f dist/server.py && echo "tested"')
+    first = works.lab.submit("1.0.0")
+    for kind in (SCAN, BUILD, TEST, SCAN):
+        works.execute(first, kind)
+    assert [works.stage(first, kind)["status"] for kind in (BUILD, SCAN, TEST)] == ["Succeeded"] * 3
+    built = works.digest(first)
+    assert built != source
+    assert set(names_in(works, built)) == {"about", "hotswap.yaml", "server.py"}
+    assert "built greeter 1.0.0" in log_of(works, first)
+    assert "tested" in log_of(works, first, TEST)
+    works.lab.pass_stage(first, DEPLOY)
+    works.lab.finish(first)
+    assert works.lab.status(first) is DeploymentStatus.SUCCEEDED
+    assert {row[0] for row in works.lab.sql("select digest from desired_releases")} == {built}
+
+    works.lab.nodes(works.lab.environment("Staging"), 1, "staging")
+    second = works.lab.submit("1.0.0", "Staging")
+    for kind in (BUILD, TEST):
+        stage = works.stage(second, kind)
+        assert stage["status"] == "Skipped"
+        assert stage["message"].endswith(f"before, in deployment {first}")
+        assert stage["details"] == {"reusedFrom": str(first)}
+    assert works.digest(second) == built
+    for _step in (1, 2):
+        works.execute(second, SCAN)
+    works.lab.pass_stage(second, DEPLOY)
+    works.lab.finish(second)
+    assert works.lab.status(second) is DeploymentStatus.SUCCEEDED
+    assert works.left_behind() == []
+
+
+def test_what_was_built_is_attested_and_a_node_is_sent_all_it_needs_to_check(works: Works) -> None:
+    source = works.publish()
+    deployment = works.lab.submit("1.0.0")
+    for kind in (SCAN, BUILD, SCAN, DEPLOY):
+        works.execute(deployment, kind)
+    row = works.lab.sql("select digest, attestation, isolation from built_artifacts")[0]
+    build = attestations.opened(row[1], {key_id(works.builder.public_key()): works.builder.public_key()})
+    attestations.check(build, module="greeter", version="1.0.0", source=source, built=row[0])
+    assert build.output == "dist"
+    assert build.isolation["network"] == row[2]["network"]
+    operation = works.lab.claimable_operations(deployment)[0]
+    claimed = claims.claim_operation(works.lab.orchestrator, works.lab.executor, deployment, operation)
+    assert claimed is not None
+    target = command(claimed)["target"]
+    assert (target["digest"], target["sourceDigest"], target["attestation"]) == (row[0], source, row[1])
+
+
+def test_the_same_source_gives_the_same_digest_twice(works: Works) -> None:
+    works.publish(build="mkdir dist && date +%N > /dev/null && cp server.py dist && chmod 0777 dist/server.py")
+    digests = []
+    for _ in range(2):
+        deployment = works.lab.submit("1.0.0")
+        works.execute(deployment, BUILD)
+        assert works.stage(deployment, BUILD)["status"] == "Succeeded"
+        digests.append(works.digest(deployment))
+        works.lab.sql("delete from built_artifacts")
+    assert digests[0] == digests[1]
+    assert names_in(works, digests[0])["server.py"].mode == 0o755
+
+
+def test_a_build_may_give_back_its_source(works: Works) -> None:
+    source = works.publish(build="mkdir dist && cp server.py dist")
+    deployment = works.lab.submit("1.0.0")
+    for kind in (SCAN, BUILD, SCAN):
+        works.execute(deployment, kind)
+    assert works.digest(deployment) == source
+    works.lab.pass_stage(deployment, DEPLOY)
+    works.lab.finish(deployment)
+    assert works.lab.status(deployment) is DeploymentStatus.SUCCEEDED
+    assert len(works.lab.sql("select 1 from runnable_releases")) == 1
+
+
+def test_of_two_that_build_at_once_the_first_outcome_counts_for_both(works: Works) -> None:
+    works.publish(build="mkdir dist && head -c 32 /dev/urandom > dist/random && sleep 1")
+    works.lab.nodes(works.lab.environment("Staging"), 1, "staging")
+    both = [works.lab.submit("1.0.0"), works.lab.submit("1.0.0", "Staging")]
+    threads = [threading.Thread(target=works.execute, args=(deployment, BUILD)) for deployment in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = works.lab.sql("select digest, deployment_id from built_artifacts")
+    assert len(rows) == 1
+    assert [works.digest(deployment) for deployment in both] == [rows[0][0]] * 2
+    (loser,) = [deployment for deployment in both if deployment != rows[0][1]]
+    assert "whose outcome came first" in works.stage(loser, BUILD)["message"]
+
+
+def test_an_older_attempt_that_wakes_up_leaves_no_bytes_that_count(works: Works) -> None:
+    works.publish(build="mkdir dist && head -c 32 /dev/urandom > dist/random")
+    deployment = works.lab.submit("1.0.0")
+    older = works.claim(deployment, BUILD)
+    works.lab.happen(deployment, ClaimEnded(older.stage_id, older.attempt, poison=False, why="it was stopped"))
+    works.lab.make_due(deployment)
+    newer = works.claim(deployment, BUILD)
+    with pytest.raises(Abandoned):
+        building.build(works.lab.orchestrator, older)
+    assert works.lab.sql("select count(*) from built_artifacts") == [(0,)]
+    building.build(works.lab.orchestrator, newer)
+    assert works.stage(deployment, BUILD)["status"] == "Succeeded"
+    assert "report.refused" not in works.lab.events(deployment)
+
+
+def test_a_build_that_fails_says_why_and_touches_no_node(works: Works) -> None:
+    works.publish(build='echo "no such module: flask" >&2; exit 3')
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, BUILD)
+    stage = works.stage(deployment, BUILD)
+    assert works.lab.status(deployment) is DeploymentStatus.FAILED
+    assert "the build ended with exit code 3" in stage["message"]
+    assert stage["output_tail"] == "no such module: flask\n"
+    assert stage["details"]["isolation"]["network"]
+    assert works.lab.operations(deployment) == []
+    assert works.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("build", "complaint"),
+    [
+        ("true", "the build made no folder 'dist', which its manifest names as output"),
+        ("ln -s /etc dist", "the build's output 'dist' is a link"),
+        ("echo x > dist", "the build's output 'dist' is no folder"),
+        ("mkdir dist && echo 'name: other' > dist/hotswap.yaml", "a hotswap.yaml of its own"),
+        ("mkdir dist && ln -s ../server.py dist/hotswap.yaml", "a hotswap.yaml of its own"),
+        ("mkdir dist && mkfifo dist/pipe", "'pipe': is neither file, folder nor link"),
+        ("mkdir dist && ln -s /etc/passwd dist/out", "absolute path"),
+        ("mkdir dist && ln -s ../server.py dist/out", "out"),
+        ("mkdir dist && touch \"dist/$(printf 'a\\377')\"", "not UTF-8"),
+        ("mkdir dist && cd dist && for n in $(seq 100); do mkdir d && cd d; done", "folders deep"),
+        ("mkdir dist && cd dist && for n in $(seq 20010); do echo > $n; done", "more than 20000 entries"),
+        ("mkdir dist && head -c 50000000 /dev/zero > dist/zeros", "as bombs do"),
+    ],
+)
+def test_what_a_build_may_not_leave_as_its_output(works: Works, build: str, complaint: str) -> None:
+    works.publish(build=build)
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, BUILD)
+    stage = works.stage(deployment, BUILD)
+    assert stage["status"] == "Failed"
+    assert complaint in stage["message"]
+    assert works.lab.sql("select count(*) from built_artifacts") == [(0,)]
+    assert works.left_behind() == []
+
+
+def test_tests_run_on_the_built_tree_and_their_report_is_told(works: Works) -> None:
+    report = (
+        '<testsuite><testcase name="a"/><testcase classname="c" name="b"><failure/></testcase>'
+        '<testcase name="s"><skipped/></testcase></testsuite>'
+    )
+    works.publish(
+        build="mkdir -p dist made && cp server.py dist && echo x > made/by-build && ln -s /usr/bin/env made/link",
+        test=f"test -L made/link && test -s made/by-build && echo '{report}' > out.xml; exit 1",
+        files={"out.xml": "<testsuite><testcase name='stale'/></testsuite>"},
+        report="*.xml",
+    )
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, BUILD)
+    works.execute(deployment, TEST)
+    stage = works.stage(deployment, TEST)
+    assert works.lab.status(deployment) is DeploymentStatus.FAILED
+    assert "the tests ended with exit code 1" in stage["message"]
+    assert stage["details"]["tests"] == {"total": 3, "passed": 1, "failed": 1, "skipped": 1, "failing": ["c: b"]}
+    again = works.lab.submit("1.0.0")
+    assert works.stage(again, BUILD)["status"] == "Skipped", "it was built, although its tests failed"
+    assert works.stage(again, TEST)["status"] == "Pending"
+
+
+def test_a_report_with_failures_counts_more_than_an_exit_code_of_0(works: Works) -> None:
+    works.publish(build=None, test="echo '<testsuite><testcase name=\"a\"><error/></testcase></testsuite>' > junit.xml")
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, TEST)
+    assert "its report has failures; 1 test: 0 passed, 1 failed (failed: a)" in works.stage(deployment, TEST)["message"]
+
+
+def test_a_hostile_report_is_named_and_harms_nobody(works: Works) -> None:
+    bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><testsuite name="&b;"/>'
+    works.publish(build=None, test=f"mkdir reports; echo '{bomb}' > reports/a.xml; truncate -s 100M reports/b.xml")
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, TEST)
+    stage = works.stage(deployment, TEST)
+    assert stage["status"] == "Succeeded"
+    assert stage["details"]["unreadableReports"] == [
+        "reports/a.xml has a document type, which no test report needs",
+        "reports/b.xml has more than 32 MiB",
+    ]
+
+
+def test_a_test_that_hangs_is_ended_at_its_timeout(works: Works) -> None:
+    works.publish(build=None, test="trap '' TERM; echo waiting; sleep 600", timeout=1)
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, TEST)
+    stage = works.stage(deployment, TEST)
+    assert "its limit of wall time was reached" in stage["message"]
+    assert stage["output_tail"] == "waiting\n"
+
+
+def test_a_cancelled_build_ends_at_once_and_reports_nothing(works: Works) -> None:
+    works.publish(build="echo begun; sleep 600", timeout=600)
+    deployment = works.lab.submit("1.0.0")
+    thread = threading.Thread(target=works.execute, args=(deployment, BUILD))
+    thread.start()
+    eventually(lambda: "begun" in log_of(works, deployment))
+    works.lab.happen(deployment, CancelRequested(rollback=True, by="dora"))
+    thread.join(30)
+    assert not thread.is_alive()
+    assert works.lab.status(deployment) is DeploymentStatus.CANCELLED
+    assert works.stage(deployment, BUILD)["status"] == "Cancelled"
+    assert "report.refused" not in works.lab.events(deployment)
+    assert works.left_behind() == []
+
+
+def test_a_worker_that_is_told_to_stop_hands_its_build_back(works: Works) -> None:
+    works.publish(build="echo begun; sleep 600", timeout=600)
+    deployment = works.lab.submit("1.0.0")
+    thread = threading.Thread(target=works.execute, args=(deployment, BUILD))
+    thread.start()
+    eventually(lambda: "begun" in log_of(works, deployment))
+    works.lab.orchestrator.stopping.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    stage = works.stage(deployment, BUILD)
+    assert (stage["claimable"], stage["losses"]) == (True, 0)
+    assert works.left_behind() == []
+
+
+def test_the_log_holds_head_and_tail_of_what_is_printed_whatever_it_is(works: Works) -> None:
+    works.publish(
+        build="echo first; head -c 20000000 /dev/urandom; printf 'caf\\303'; sleep 1; printf '\\251\\n'; exit 1"
+    )
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, BUILD)
+    log = log_of(works, deployment)
+    assert log.startswith("first\n")
+    assert log.endswith("café\n")
+    assert "left out" in log
+    assert "\0" not in log
+    stored = works.lab.sql("select sum(octet_length(content)) from stage_log_pieces")[0][0]
+    assert stored < 8_000_000, "two times a mebibyte, of which each strange byte takes three"
+
+
+def test_without_a_builders_key_nothing_is_built(works: Works) -> None:
+    works.publish()
+    key = works.lab.orchestrator.settings.attestation_key
+    assert key is not None
+    key.write_text("no key")
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, BUILD)
+    assert "the key of HOTSWAP_ATTESTATION_KEY cannot be used" in works.stage(deployment, BUILD)["message"]
+
+
+def test_the_scan_stops_what_was_built_when_its_bytes_or_its_attestation_are_others(works: Works) -> None:
+    works.publish()
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, SCAN)
+    works.execute(deployment, BUILD)
+    store = ArtifactStore(works.lab.orchestrator.settings.artifacts_dir)
+    path = store.path(works.digest(deployment))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    works.execute(deployment, SCAN)
+    assert works.stage(deployment, SCAN)["status"] == "Failed"
+    path.write_bytes(content)
+    works.lab.sql("update built_artifacts set attestation = replace(attestation, 'sig', 'gis')")
+    again = works.lab.submit("1.0.0")
+    works.execute(again, SCAN)
+    works.execute(again, SCAN)
+    assert "the attestation of what was built does not hold" in works.stage(again, SCAN)["message"]
