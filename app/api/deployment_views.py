@@ -37,6 +37,7 @@ def whole(view: DeploymentView) -> dict[str, Any]:
         "requesterEmail": row.requester_email,
         "description": row.description,
         "strategy": row.strategy,
+        "digest": row.digest or None,
         "reason": row.reason,
         "retryOf": _id(row.retry_of),
         "rollbackOf": _id(row.rollback_of),
@@ -63,6 +64,7 @@ def _stage(view: DeploymentView, stage: Stage) -> dict[str, Any]:
         "nodesSkipped": sum(wave.skipped for wave in waves),
         "message": stage.message,
         "outputTail": stage.output_tail,
+        "details": stage.details,
         "waves": [_wave(wave) for wave in waves],
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from flask import Response, request
+from flask import request
 from flask.typing import ResponseReturnValue
 
 from app.api import deployment_views
@@ -123,18 +123,6 @@ def list_operations(call: Call, execution_id: UUID) -> ResponseReturnValue:
     """The node operations of a deployment."""
     page = deployment_queries.operations(call.orchestrator, call.requester, execution_id, call.page)
     return page_answer(page.map(deployment_views.operation))
-
-
-@routes.get(
-    "/deployments/<uuid:execution_id>/stages/<stage>/log",
-    role=Role.VIEWER,
-    answers={200: "text/plain"},
-    problems=(404,),
-)
-def stage_log(call: Call, execution_id: UUID, stage: str) -> ResponseReturnValue:
-    """What a stage's command said last."""
-    log = deployment_queries.stage_log(call.orchestrator, call.requester, execution_id, stage)
-    return Response(log, content_type="text/plain; charset=utf-8")
 
 
 @routes.post(

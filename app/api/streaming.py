@@ -28,7 +28,7 @@ def wants_stream() -> bool:
     return best == EVENT_STREAM
 
 
-def frame(data: dict[str, Any], *, event_id: int | None = None) -> str:
+def frame(data: dict[str, Any], *, event_id: int | str | None = None) -> str:
     """One event. JSON has no line breaks, so its data is one line."""
     number = f"id: {event_id}\n" if event_id is not None else ""
     return f"{number}data: {json.dumps(data, separators=(',', ':'))}\n\n"

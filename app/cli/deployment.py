@@ -14,9 +14,11 @@ from app.cli.deploy import roll_back, started
 from app.cli.deployment_events import INTERNAL, event_of, told
 from app.cli.deployment_view import DeploymentView, NodeView, StageView, deployment_view, node_view
 from app.cli.durations import clock, wire_seconds
+from app.cli.errors import UsageProblem
 from app.cli.following import CancelFlag, Follow, TimeoutOption, WaitFlag, WatchFlag, follow, follow_options
 from app.cli.invocation import invocation
 from app.cli.lazy import application
+from app.cli.logs import show_log
 from app.cli.output import Output, fields, one_line, table, when
 from app.cli.reporting import failures, tail, verdict
 
@@ -89,11 +91,23 @@ def watch(
 
 
 @app.command()
-def log(ctx: typer.Context, deployment: Identity) -> None:
+def log(
+    ctx: typer.Context,
+    deployment: Identity,
+    stage: Annotated[
+        str | None, typer.Option(help="All that a stage's commands printed: Build, Test, ...", metavar="NAME")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="With --stage: go on until it has ended.")] = False,
+) -> None:
     """Everything that has happened so far, and what failing commands said."""
     run = invocation(ctx)
+    if follow and stage is None:
+        raise UsageProblem("--follow needs --stage; hotswap deployment watch follows the whole")
     identity = lookup.deployment_id(run.client, deployment)
     path = f"/deployments/{quote(identity, safe='')}"
+    if stage is not None:
+        show_log(run, f"{path}/stages/{quote(stage, safe='')}/log", follow=follow)
+        return
     events = list(run.client.pages(f"{path}/events"))[::-1]
     operations = list(run.client.pages(f"{path}/nodes"))[::-1]
     raw = run.client.get(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -12,13 +11,13 @@ import typer
 
 from app.cli import lookup
 from app.cli.errors import UsageProblem
-from app.cli.invocation import Invocation, invocation
+from app.cli.invocation import invocation
 from app.cli.lazy import application
+from app.cli.logs import show_log
 from app.cli.output import Output, fields, one_line, table, when
 
 app = application(help="Nodes: the hosts that run an agent.")
 Name = Annotated[str, typer.Argument(metavar="NODE", help="Its host name or id.")]
-_EVENT_STREAM = "text/event-stream"
 
 
 @app.command("list")
@@ -63,14 +62,7 @@ def log(
     run = invocation(ctx)
     where = _path(lookup.node(run.client, node))
     path = f"{where}/modules/{quote(module or _only_module(run.client.get(where)), safe='')}/log"
-    if follow:
-        _follow_log(run, path)
-        return
-    response = run.client.request("GET", path, headers={"Accept": "text/plain, application/problem+json"})
-    if run.output.json:
-        run.output.data({"log": response.text})
-    else:
-        run.output.raw(response.text)
+    show_log(run, path, follow=follow)
 
 
 @app.command()
@@ -143,23 +135,6 @@ def _only_module(node: dict[str, Any]) -> str:
         return names[0]
     runs = f"it runs {', '.join(names)}" if names else "it runs none"
     raise UsageProblem(f"which module of {one_line(node.get('hostname'))}? {runs}")
-
-
-def _follow_log(run: Invocation, path: str) -> None:
-    """Print what comes until the server ends it or Ctrl-C."""
-    from app.cli.server_sent_events import lines, parse
-
-    with run.client.stream(path, {"Accept": _EVENT_STREAM}, silence=60.0) as response:
-        if not response.headers.get("Content-Type", "").startswith(_EVENT_STREAM):
-            response.read()
-            run.output.raw(response.text)
-            return
-        for event in parse(lines(response.iter_bytes())):
-            piece = json.loads(event.data)
-            if run.output.json:
-                run.output.json_line(piece)
-            else:
-                run.output.raw(str(piece.get("text", "")))
 
 
 def _shown(node: dict[str, Any], output: Output) -> Iterator[str]:

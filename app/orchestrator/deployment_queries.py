@@ -251,20 +251,6 @@ def operations(
         return page_of(session, statement, NodeOperation.id, page)
 
 
-def stage_log(orchestrator: Orchestrator, requester: Requester, deployment_id: UUID, name: str) -> str:
-    """What a stage's command said last, else its message. `name` is the stage's, as shown or as its kind.
-
-    Raises NotFound.
-    """
-    with orchestrator.database.session() as session:
-        row = find(session, requester, deployment_id)
-        stages = session.scalars(select(Stage).where(Stage.deployment_id == row.id)).all()
-    for stage in stages:
-        if name.lower() in (stage.kind.lower(), stage_name(row, stage.kind).lower()):
-            return stage.output_tail or (f"{stage.message}\n" if stage.message else "")
-    raise NotFound(f"The deployment has no stage {name}.")
-
-
 def stage_name(row: Deployment, kind: str) -> str:
     """`Deploy to QA` for the stage that is stored as `Deploy`; the others are called as they are stored."""
     return f"Deploy to {row.environment_name}" if kind == "Deploy" else kind

@@ -165,6 +165,7 @@ class StageOutput(Output):
     nodes_skipped = fields.Integer(required=True)
     message = fields.String(required=True, allow_none=True)
     output_tail = fields.String(required=True, allow_none=True)
+    details = fields.Dict(required=True, allow_none=True)
     waves = fields.List(fields.Nested(WaveOutput), required=True)
 
 
@@ -174,6 +175,7 @@ class DeploymentOutput(SummaryOutput):
     requester_email = fields.String(required=True, allow_none=True)
     description = fields.String(required=True, allow_none=True)
     strategy = fields.String(required=True)
+    digest = fields.String(required=True, allow_none=True)
     reason = fields.String(required=True, allow_none=True)
     retry_of = fields.UUID(required=True, allow_none=True)
     rollback_of = fields.UUID(required=True, allow_none=True)
