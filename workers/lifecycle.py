@@ -13,6 +13,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
 from typing import Any
 
 from celery.signals import (
@@ -22,7 +25,6 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
     worker_shutdown,
-    worker_shutting_down,
 )
 
 from app.infrastructure.logs import configure_logging
@@ -43,7 +45,6 @@ def install() -> None:
     worker_ready.connect(_worker_ready, weak=False, dispatch_uid="hotswap-ready")
     worker_process_init.connect(_child_begins, weak=False, dispatch_uid="hotswap-child-init")
     worker_process_shutdown.connect(_child_ends, weak=False, dispatch_uid="hotswap-child-shutdown")
-    worker_shutting_down.connect(_worker_stops, weak=False, dispatch_uid="hotswap-stops")
     worker_shutdown.connect(_worker_shutdown, weak=False, dispatch_uid="hotswap-shutdown")
 
 
@@ -68,6 +69,7 @@ def _worker_ready(sender: Any = None, **_rest: Any) -> None:
     process.current(name)
     _reconciler = reconciler.Loop(process.current().orchestrator)
     _reconciler.start()
+    _break_off_builds_on(signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 
 
 def _die_with_parent() -> None:
@@ -82,9 +84,17 @@ def _child_ends(**_rest: Any) -> None:
     process.leave()
 
 
-def _worker_stops(**_rest: Any) -> None:
-    """At the first signal: builds are broken off at once and handed back. (A prefork parent executes none.)"""
+def _break_off_builds_on(*numbers: signal.Signals) -> None:
+    """Before Celery's own handler, whose soft shutdown waits for tasks, and tells its signal only afterwards."""
+    for number in numbers:
+        handler = signal.getsignal(number)
+        if callable(handler):
+            signal.signal(number, partial(_stop, handler))
+
+
+def _stop(handler: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
     process.stop_long_work()
+    handler(number, frame)
 
 
 def _worker_shutdown(**_rest: Any) -> None:
