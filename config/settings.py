@@ -154,6 +154,8 @@ class Settings(BaseModel):
     build_tools: tuple[Path, ...] = ()  # absolute, separated by colons: readable for builds, e.g. /opt/jdk
     build_path: str = ""  # their PATH; default: the system's standard one
 
+    releases_kept: Annotated[int, Field(ge=0)] = 0  # of a module; older ones that nobody needs are retired; 0: all
+
     # Time limits of calls that leave the process.
     database_connect_timeout: Seconds = 3
     database_statement_timeout: Seconds = 15

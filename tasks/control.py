@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from app.orchestrator import approvals, beat_ticks, repairing
+from app.orchestrator import approvals, beat_ticks, collecting, repairing
 from workers import process
 
 
@@ -16,6 +16,11 @@ def repair_drift() -> int:
 @shared_task(name="control.expire_approvals", ignore_result=True)
 def expire_approvals() -> int:
     return approvals.expire(process.current().orchestrator)
+
+
+@shared_task(name="control.collect_artifacts", ignore_result=True)
+def collect_artifacts() -> int:
+    return collecting.collect(process.current().orchestrator)
 
 
 @shared_task(name="control.record_beat", ignore_result=True)

@@ -15,6 +15,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 2.0,
         "options": {"expires": 2.0, "queue": "control"},
     },
+    "collect artifacts": {
+        "task": "control.collect_artifacts",
+        "schedule": 60.0,
+        "options": {"expires": 60.0, "queue": "control"},
+    },
     "prove that beat ticks": {
         "task": "control.record_beat",
         "schedule": 5.0,

@@ -71,7 +71,7 @@ class ArtifactStore:
         with self._writing():
             upload.flush()
             os.fsync(upload.fileno())
-            if target.exists():
+            if _made_young(target):
                 return
             for folder in (target.parent.parent, target.parent):
                 folder.mkdir(exist_ok=True)
@@ -80,6 +80,29 @@ class ArtifactStore:
             os.link(upload.name, staged)
             staged.rename(target)
             _synchronise(target.parent)
+
+    def older_than(self, shelf: int, seconds: float) -> list[str]:
+        """Digests on one of the 256 shelves whose files were stored, or published again, longer ago than that."""
+        folder = self._root / "sha256" / f"{shelf:02x}"
+        horizon = time.time() - seconds
+        if not folder.is_dir():
+            return []
+        return [f"sha256:{file.name}" for file in folder.iterdir() if file.stat().st_mtime < horizon]
+
+    def discard(self, digest: str, seconds: float) -> bool:
+        """Remove an artifact, unless it was stored again within that time: who does so makes its file young first."""
+        path = self.path(digest)
+        aside = self._incoming / f"discard-{secrets.token_hex(16)}"
+        with self._writing():
+            try:
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            if aside.stat().st_mtime >= time.time() - seconds:
+                aside.rename(path)
+                return False
+            aside.unlink()
+        return True
 
     def path(self, digest: str) -> Path:
         hexadecimal = digest.removeprefix("sha256:")
@@ -109,6 +132,15 @@ class ArtifactStore:
                 raise OSError("what was written is not what is read")
         finally:
             proof.unlink(missing_ok=True)
+
+
+def _made_young(path: Path) -> bool:
+    """Whether there is such a file, which then counts as just stored."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _synchronise(folder: Path) -> None:

@@ -96,11 +96,13 @@ def dry_run(orchestrator: Orchestrator, requester: Requester, submission: Submis
 
 
 _RELEASE = """
-select m.id, r.id, coalesce(b.digest, r.digest), r.manifest, b.deployment_id, p.deployment_id from modules m
-  left join releases r on r.module_id = m.id and r.version = %(version)s
+select m.id, r.id, coalesce(b.digest, r.digest), r.manifest, b.deployment_id, p.deployment_id, r.retired_at
+  from modules m join releases r on r.module_id = m.id
   left join built_artifacts b on b.release_id = r.id
   left join passed_tests p on p.release_id = r.id
- where m.tenant_id = %(tenant_id)s and m.name = %(module)s
+ where m.tenant_id = %(tenant_id)s and m.name = %(module)s and r.version = %(version)s
+   -- Against being retired at the same time: whoever retires it takes it for update.
+   for key share of r
 """
 _ENVIRONMENT = """
 select id, name, policy from environments where tenant_id = %(tenant_id)s and lower(name) = lower(%(environment)s)
@@ -119,9 +121,14 @@ def draft_of(connection: Raw, requester: Requester, submission: Submission, trac
     if environment is None:
         raise Invalid({"targetEnvironment": [f"there is no environment {submission.target_environment}"]})
     release: Any = connection.execute(_RELEASE, values).fetchone()
-    if release is None or release[1] is None:
+    if release is None:
         raise NotFound(f"There is no release {submission.module_name} {submission.version}.")
-    module_id, release_id, digest, manifest, built_in, tested_in = release
+    module_id, release_id, digest, manifest, built_in, tested_in, retired_at = release
+    if retired_at is not None:
+        raise Conflict(
+            f"{submission.module_name} {submission.version} was retired on {retired_at:%Y-%m-%d}: its artifact is not"
+            " kept any more. Publish it again as a new version."
+        )
     policy = parse_policy(environment[2])
     strategy = _strategy(submission.strategy, policy)
     draft = Draft(

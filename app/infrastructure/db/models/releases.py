@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.infrastructure.db.models.base import DEFAULT_TENANT, Base, Owned, durable_now
@@ -21,10 +21,12 @@ class Module(Owned, Base):
 
 
 class Release(Owned, Base):
-    """One immutable version of a module. `digest` is `sha256:<64 hex>` of the archive, `manifest` its JSON form."""
+    """One immutable version of a module. `digest` is `sha256:<64 hex>` of the archive, `manifest` its JSON form.
+
+    A retired one cannot be deployed any more: its bytes may be gone (`app/orchestrator/collecting.py`)."""
 
     __tablename__ = "releases"
-    __table_args__ = (UniqueConstraint("module_id", "version"),)
+    __table_args__ = (UniqueConstraint("module_id", "version"), Index("ix_releases_module_newest", "module_id", "id"))
     id: Mapped[UUID] = mapped_column(primary_key=True)
     module_id: Mapped[UUID] = mapped_column(ForeignKey("modules.id"))
     module_name: Mapped[str] = mapped_column(Text)
@@ -37,7 +39,8 @@ class Release(Owned, Base):
     details: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     provenance: Mapped[dict[str, Any] | None]
     created_by: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(server_default=durable_now())
+    created_at: Mapped[datetime] = mapped_column(server_default=durable_now(), index=True)
+    retired_at: Mapped[datetime | None]
 
 
 class BuiltArtifact(Owned, Base):
@@ -51,7 +54,7 @@ class BuiltArtifact(Owned, Base):
     release_id: Mapped[UUID] = mapped_column(ForeignKey("releases.id"), primary_key=True)
     digest: Mapped[str] = mapped_column(Text, index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    tree_digest: Mapped[str | None] = mapped_column(Text)
+    tree_digest: Mapped[str | None] = mapped_column(Text, index=True)
     attestation: Mapped[str] = mapped_column(Text)
     isolation: Mapped[dict[str, Any]]
     deployment_id: Mapped[UUID]

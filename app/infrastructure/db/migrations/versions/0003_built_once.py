@@ -79,11 +79,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stage_id", "attempt", "seq", name=op.f("pk_stage_log_pieces")),
     )
     op.add_column("stages", sa.Column("details", _JSON, nullable=True))
+    op.add_column("releases", sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(op.f("ix_releases_module_newest"), "releases", ["module_id", "id"])
+    op.create_index(op.f("ix_releases_created_at"), "releases", ["created_at"])
+    op.create_index(op.f("ix_built_artifacts_tree_digest"), "built_artifacts", ["tree_digest"])
     op.execute(_RUNNABLE)
 
 
 def downgrade() -> None:
     op.execute("drop view runnable_releases")
+    op.drop_index(op.f("ix_releases_created_at"), table_name="releases")
+    op.drop_index(op.f("ix_releases_module_newest"), table_name="releases")
+    op.drop_column("releases", "retired_at")
     op.drop_column("stages", "details")
     for table in ("stage_log_pieces", "scan_reports", "passed_tests", "built_artifacts"):
         op.drop_table(table)
