@@ -16,6 +16,7 @@ from typing import Any
 from app.domain.field_reader import FieldReader, shortened
 
 _MOST_EXCEPTIONS = 500
+_MOST_LICENCES = 500
 _LONGEST = 1000
 
 
@@ -85,10 +86,18 @@ class ScanException:
 
 
 @dataclass(frozen=True, slots=True)
+class LicencePolicy:
+    """`refused`: SPDX ids, which may hold `*` (`AGPL-*`); case does not matter."""
+
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ScanPolicy:
     stop_at: StopAt = StopAt.HIGH
     osv_data: OsvData = OsvData.OPTIONAL
     exceptions: tuple[ScanException, ...] = ()
+    licences: LicencePolicy = LicencePolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,7 @@ def read_scan_policy(reader: FieldReader) -> ScanPolicy:
         stop_at=reader.word("stopAt", StopAt, StopAt.HIGH),
         osv_data=reader.word("osvData", OsvData, OsvData.OPTIONAL),
         exceptions=_exceptions(reader),
+        licences=_licences(reader.section("licences")),
     )
     reader.unknown_keys()
     return policy
@@ -160,7 +170,16 @@ def scan_policy_json(policy: ScanPolicy) -> dict[str, Any]:
             }
             for exception in policy.exceptions
         ],
+        "licences": {"refused": list(policy.licences.refused)},
     }
+
+
+def _licences(reader: FieldReader) -> LicencePolicy:
+    refused = reader.words("refused", ())
+    if len(refused) > _MOST_LICENCES or not all(word.strip() and len(word) <= _LONGEST for word in refused):
+        reader.complain("refused", f"must be a list of at most {_MOST_LICENCES} licences, none of them empty")
+    reader.unknown_keys()
+    return LicencePolicy(refused)
 
 
 def _exceptions(reader: FieldReader) -> tuple[ScanException, ...]:

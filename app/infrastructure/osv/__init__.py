@@ -1,0 +1,1 @@
+"""Known vulnerabilities, from a folder of files in the OSV format."""
