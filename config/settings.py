@@ -154,6 +154,7 @@ class Settings(BaseModel):
     build_tools: tuple[Path, ...] = ()  # absolute, separated by colons: readable for builds, e.g. /opt/jdk
     build_path: str = ""  # their PATH; default: the system's standard one
 
+    osv_data: Path | None = None  # a folder of vulnerabilities in OSV format, which Security Scan asks
     releases_kept: Annotated[int, Field(ge=0)] = 0  # of a module; older ones that nobody needs are retired; 0: all
 
     # Time limits of calls that leave the process.

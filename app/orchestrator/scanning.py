@@ -1,12 +1,13 @@
 """Security Scan, in two steps. The source, beside Build: the publisher's signature against the keys that the target
 environment trusts now, the digest of the stored bytes, the rules for archives. What was built, after it: our
-attestation, which ties it to that source, digest and rules again.
+attestation, which ties it to that source, digest and rules again. Both are then looked through (`scan_findings.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,10 @@ from agent.attestations import AttestationInvalid
 from agent.manifest import ManifestInvalid
 from agent.signatures import KeyInvalid, PublicKey, SignatureInvalid, key_id, load_private, load_public, verify
 from app.domain.errors import NotFound
+from app.domain.policy import parse_policy
 from app.infrastructure.artifacts import ArtifactStore, archive_limits
+from app.orchestrator import scan_findings
+from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.verdict import Verdict
 from config.settings import Settings
@@ -26,7 +30,7 @@ select r.digest, r.signature, r.key_id, r.version, r.module_name, d.environment_
        array(select k.public_key from publisher_keys k
               where k.tenant_id = r.tenant_id and k.key_id = r.key_id
                 and (k.environment_id is null or k.environment_id = d.environment_id)),
-       b.digest, b.attestation
+       b.digest, b.attestation, r.tenant_id, d.policy, (hotswap_now() at time zone 'utc')::date
   from deployments d join releases r on r.id = d.release_id
   left join built_artifacts b on b.release_id = r.id
  where d.id = %(deployment_id)s
@@ -50,20 +54,30 @@ class Subject:
     keys: list[str]
     built: str | None
     attestation: str | None
+    tenant_id: UUID
+    policy: dict[str, Any]
+    today: date
 
 
-def scan(orchestrator: Orchestrator, deployment_id: UUID, step: int) -> Verdict:
+def scan(orchestrator: Orchestrator, claimed: ClaimedStage) -> Verdict:
     """Look through the release as it lies in the store: its source (step 1), or what was built of it (step 2)."""
     with orchestrator.database.raw() as connection:
-        row: Any = connection.execute(_SUBJECT, {"deployment_id": deployment_id}).fetchone()
+        row: Any = connection.execute(_SUBJECT, {"deployment_id": claimed.deployment_id}).fetchone()
     if row is None:
         return Verdict(False, "the release is not known any more")
     subject = Subject(*row)
+    source = claimed.step == 1
     try:
-        message = _source(orchestrator, subject) if step == 1 else _built(orchestrator, subject)
+        message = _source(orchestrator, subject) if source else _built(orchestrator, subject)
     except ScanFailed as failure:
         return Verdict(False, str(failure))
-    return Verdict(True, message)
+    digest = subject.digest if source else str(subject.built)
+    policy = parse_policy(subject.policy).scan
+    looked = scan_findings.look(orchestrator, claimed, subject.tenant_id, digest, policy, subject.today)
+    details = {"source" if source else "built": looked.as_json()}
+    if looked.stops:
+        return Verdict(False, looked.sentence(), details=details)
+    return Verdict(True, f"{message}; {looked.sentence()}", details=details)
 
 
 def _source(orchestrator: Orchestrator, subject: Subject) -> str:

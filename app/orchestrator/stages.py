@@ -39,7 +39,7 @@ def _perform(orchestrator: Orchestrator, nodes: Nodes, claimed: ClaimedStage) ->
                 outcomes.apply(orchestrator, claimed.deployment_id, ended)
                 return "handed back: the worker stops"
         case StageKind.SCAN:
-            return report(orchestrator, claimed, scan(orchestrator, claimed.deployment_id, claimed.step))
+            return report(orchestrator, claimed, scan(orchestrator, claimed))
         case StageKind.DEPLOY:
             return lanes.enter(orchestrator, claimed)
         case StageKind.VALIDATION:

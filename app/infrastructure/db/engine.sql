@@ -60,7 +60,8 @@ with stage as (
        set status = s.status, claimable = s.claimable, due_at = s.due_at, message = s.message,
            output_tail = s.output_tail, losses = s.losses, executor_id = null, deadline_at = null,
            blocked_by = s.blocked_by, approval = coalesce(s.approval, stages.approval), step = s.step,
-           details = coalesce(s.details, stages.details),
+           details = case when s.details is null then stages.details
+                          else coalesce(stages.details, '{}') || s.details end,
            waiting_since = case when s.waiting is null then null
                                 when stages.waiting is not distinct from s.waiting then stages.waiting_since
                                 else %(now)s end,
