@@ -24,7 +24,7 @@ COMMANDS = (
     Entry("node", "app.cli.node:app", "Nodes: list, show, log, drain, undrain, remove."),
     Entry("cluster", "app.cli.cluster:app", "The nodes of one environment and what they run."),
     Entry("environment", "app.cli.environment:app", "Environments and their policies: show, edit, apply."),
-    Entry("completion", "app.cli.completion:completion", "Shell completion for bash, zsh or fish.", Takes.NOTHING),
+    Entry("completion", "app.cli.completion:completion", "Shell completion for bash, zsh or fish.", Takes.OUTPUT),
 )
 
 
