@@ -111,6 +111,7 @@ def edit(
     after = _read(kept)
     if after == before:
         kept.unlink()
+        run.output.result({"name": environment, "changed": False}, [])
         run.output.say("Nothing was changed.")
         return
     try:

@@ -71,6 +71,15 @@ def deployments(ctx: typer.Context, incomplete: str) -> Names:
     return _asked(ctx, incomplete, "/deployments", "executionId", _deployment, _MOST_DEPLOYMENTS)
 
 
+def servers(ctx: typer.Context, incomplete: str) -> Names:
+    """From the configuration file; nobody is asked."""
+    try:
+        named = invocation(ctx).configuration.servers
+    except CliError:
+        return []
+    return [(name, _UNSAFE.sub("", server.url)) for name, server in named.items() if name.startswith(incomplete)]
+
+
 def keys(ctx: typer.Context, incomplete: str) -> Names:
     return _asked(ctx, incomplete, "/keys", "keyId", lambda each: f"{each.get('name')}")
 
@@ -103,7 +112,7 @@ def _items(run: Invocation, path: str, most: int) -> list[Mapping[str, Any]]:
     if run.connect is not None:
         client = run.connect(configuration)
     else:
-        session = None if configuration.token else configuration.sessions.get(configuration.url)
+        session = None if configuration.token else configuration.sessions.get(configuration.account)
         client = Client(configuration, AsItIs(configuration.token or (session.token if session else None)))
     return list(client.pages(path, most=most))
 

@@ -13,6 +13,7 @@ from tests.unit.cli.harness import hotswap
 
 ROOT = Path(__file__).resolve().parents[3]
 GROUPS = {
+    "server": {"list", "use", "remove"},
     "keys": {"generate", "trust", "list", "remove"},
     "release": {"publish", "list"},
     "deployment": {
