@@ -8,14 +8,21 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli import lookup
+from app.cli import known_names, lookup
 from app.cli.durations import clock, wire_seconds
 from app.cli.invocation import invocation
 from app.cli.lazy import application
 from app.cli.output import one_line, table, when
 
 app = application(help="Approvals: what waits for people, and their yes or no.")
-Identity = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="The deployment's id, or the beginning of it.")]
+Identity = Annotated[
+    str,
+    typer.Argument(
+        metavar="DEPLOYMENT",
+        help="The deployment's id, or the beginning of it.",
+        autocompletion=known_names.deployments,
+    ),
+]
 Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Why; everybody can read it.")]
 
 

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from app.cli.configuration import Configuration
 from app.cli.errors import CliError, NotLoggedIn, Refused
-from app.cli.sessions import Session, SessionFile
+from app.cli.kept_logins import Account, Session
+from app.cli.sessions import SessionFile
 
 # POST without a token: path below the API and JSON body -> JSON answer. Raises CliError.
 Post = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
@@ -34,7 +35,7 @@ def credentials(configuration: Configuration, now: Callable[[], datetime] = lamb
         return ApiToken(configuration.token)
     if configuration.username and configuration.password:
         return PasswordLogin(configuration.username, configuration.password)
-    return KeptLogin(configuration.sessions, configuration.url, now)
+    return KeptLogin(configuration.sessions, configuration.account, now)
 
 
 def log_in(post: Post, username: str, password: str) -> Session:
@@ -98,14 +99,14 @@ class PasswordLogin:
 class KeptLogin:
     """The login of `hotswap login`, renewed shortly before its token expires and when the server refuses it."""
 
-    def __init__(self, sessions: SessionFile, url: str, now: Callable[[], datetime]) -> None:
-        self._sessions, self._url, self._now = sessions, url, now
+    def __init__(self, sessions: SessionFile, account: Account, now: Callable[[], datetime]) -> None:
+        self._sessions, self._account, self._now = sessions, account, now
 
     def token(self, post: Post) -> str:
-        session = self._sessions.get(self._url)
+        session = self._sessions.get(self._account)
         if session is None:
             raise NotLoggedIn(
-                f"not logged in to {self._url}: run `hotswap login`, or set HOTSWAP_TOKEN"
+                f"not logged in to {self._told()}: run `{self._command()}`, or set HOTSWAP_TOKEN"
             )
         if session.refresh_token and self._expires_soon(session):
             return self.renewed(post, session.token)
@@ -113,7 +114,7 @@ class KeptLogin:
 
     def renewed(self, post: Post, refused: str) -> str:
         with self._sessions.locked():
-            session = self._sessions.get(self._url)
+            session = self._sessions.get(self._account)
             if session is not None and session.token != refused:
                 return session.token  # another command was faster
             if session is None or not session.refresh_token:
@@ -128,11 +129,18 @@ class KeptLogin:
             if renewed.refresh_token is None:
                 kept = session.refresh_token
                 renewed = Session(renewed.username, renewed.token, kept, renewed.expires_at)
-            self._sessions.put_locked(self._url, renewed, latest=False)
+            self._sessions.renew_locked(self._account, renewed)
             return renewed.token
 
     def _ended(self) -> str:
-        return f"the login to {self._url} has ended: run `hotswap login` again"
+        return f"the login to {self._told()} has ended: run `{self._command()}` again"
+
+    def _told(self) -> str:
+        name = self._account.name
+        return self._account.url if name is None else f"{name} ({self._account.url})"
+
+    def _command(self) -> str:
+        return "hotswap login" if self._account.name is None else f"hotswap login --server {self._account.name}"
 
     def _expires_soon(self, session: Session) -> bool:
         try:

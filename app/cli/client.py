@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from app.cli.authentication import Credentials
-from app.cli.configuration import API, Configuration
+from app.cli.configuration import Configuration
 from app.cli.errors import NotLoggedIn, Silence, Unreachable
 from app.cli.problems import refusal
+from app.cli.server_url import API
 
 CONNECT_LIMIT = 5.0  # seconds
 ANSWER_LIMIT = 30.0

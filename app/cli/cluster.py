@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from app.cli import known_names
 from app.cli.invocation import invocation
 from app.cli.lazy import application
 from app.cli.node import releases
@@ -24,7 +25,10 @@ def _group() -> None:
 @app.command()
 def show(
     ctx: typer.Context,
-    environment: Annotated[str | None, typer.Argument(help="Without one: all, in a line each.")] = None,
+    environment: Annotated[
+        str | None,
+        typer.Argument(help="Without one: all, in a line each.", autocompletion=known_names.environments),
+    ] = None,
 ) -> None:
     """The nodes of an environment, how they are, what they run."""
     run = invocation(ctx)

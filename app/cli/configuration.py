@@ -1,7 +1,8 @@
 """Which server, as whom, and how to answer: flags, then HOTSWAP_*, then ~/.config/hotswap/config.toml.
 
-Last come what `hotswap login` remembers and, for the person who just typed `hotswap up`, what the local stack has in
-its data folder: its URL while it runs (`run/stack.json`), and the development key.
+A server is a URL or a name (`servers.py`). Last come what `hotswap login` remembers and, for the person who just typed
+`hotswap up`, what the local stack has in its data folder: its URL while it runs (`run/stack.json`), and the development
+key.
 """
 
 from __future__ import annotations
@@ -9,22 +10,24 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from app.cli.errors import UsageProblem
+from app.cli.kept_logins import Account, KeptLogins
+from app.cli.server_url import API
+from app.cli.servers import NamedServer, Wanted, choose, named_servers, wanted
 from app.cli.sessions import SessionFile
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA_DIR = Path(__file__).resolve().parents[2] / "var" / "local"  # as `hotswap up` has it
 STACK_FILE = Path("run", "stack.json")
 DEVELOPMENT_KEY = Path("keys", "development.key")
-API = "/api/v1"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_KNOWN_KEYS = frozenset({"url", "output", "signing_key", "data_dir", "login"})
+_KNOWN_KEYS = frozenset({"url", "server", "servers", "output", "signing_key", "data_dir", "login"})
 
 
 class OutputFormat(StrEnum):
@@ -38,11 +41,16 @@ class Flags:
 
     url: str | None = None
     output: OutputFormat | None = None
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """`secret`s are kept out of repr. `signing_key` None: none was named, and no local stack has one."""
+    """Secrets are kept out of repr. `signing_key` None: none was named, and no local stack has one.
+
+    `server` is the name of the server, None for one that only has a URL; `servers` are all that have a name.
+    `before_default`: what in environment or file comes before the default of logins.
+    """
 
     url: str
     output: OutputFormat
@@ -52,9 +60,17 @@ class Configuration:
     username: str | None = None
     password: str | None = None
     signing_key: Path | None = None
+    server: str | None = None
+    servers: Mapping[str, NamedServer] = field(default_factory=dict)
+    before_default: str | None = None
 
     def __repr__(self) -> str:
         return f"Configuration(url={self.url!r})"
+
+    @property
+    def account(self) -> Account:
+        """Whose login is used."""
+        return Account(self.url, self.server)
 
     @property
     def local(self) -> bool:
@@ -78,16 +94,17 @@ def configure(flags: Flags, environment: Mapping[str, str]) -> Configuration:
     sessions = SessionFile(path)
     data_dir = Path(environment.get("HOTSWAP_DATA_DIR") or _text(file, "data_dir", path) or DEFAULT_DATA_DIR)
     stack_url = _stack_url(data_dir)
-    url = checked_url(
-        flags.url
-        or environment.get("HOTSWAP_URL")
-        or _text(file, "url", path)
-        or sessions.latest_url()
-        or stack_url
-        or DEFAULT_URL
-    )
+    kept = sessions.logins()
+    servers = named_servers(file, kept, path)
+    given = wanted("--url and --server", flags.url, flags.server)
+    lasting = [
+        wanted("HOTSWAP_URL and HOTSWAP_SERVER", environment.get("HOTSWAP_URL"), environment.get("HOTSWAP_SERVER")),
+        wanted(f"url and server in {path}", _text(file, "url", path), _text(file, "server", path)),
+    ]
+    url, server = choose([given, *lasting, _remembered(kept, servers)], servers, stack_url or DEFAULT_URL)
     output = flags.output or _output(environment.get("HOTSWAP_OUTPUT") or _text(file, "output", path) or "text")
-    named_key = environment.get("HOTSWAP_SIGNING_KEY") or _text(file, "signing_key", path)
+    servers_key = server.signing_key if server is not None else None
+    named_key = environment.get("HOTSWAP_SIGNING_KEY") or servers_key or _text(file, "signing_key", path)
     return Configuration(
         url=url,
         output=output,
@@ -97,22 +114,17 @@ def configure(flags: Flags, environment: Mapping[str, str]) -> Configuration:
         username=environment.get("HOTSWAP_USERNAME") or None,
         password=environment.get("HOTSWAP_PASSWORD") or None,
         signing_key=Path(named_key).expanduser() if named_key else _development_key(data_dir, url, stack_url),
+        server=server.name if server is not None else None,
+        servers=servers,
+        before_default=next((place.where for place in lasting if place), None),
     )
 
 
-def checked_url(url: str) -> str:
-    """The server's URL without `/` at its end. Raises UsageProblem when it is none."""
-    given = url.strip()
-    try:
-        parts = urlsplit(given)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment:
-        raise UsageProblem(f"{given!r} is not the URL of a server: it looks like https://hotswap.example.com:8000")
-    if parts.username is not None:
-        raise UsageProblem("no passwords in the URL: use `hotswap login`, or HOTSWAP_USERNAME and HOTSWAP_PASSWORD")
-    return given.rstrip("/").removesuffix(API)
+def _remembered(kept: KeptLogins, servers: Mapping[str, NamedServer]) -> Wanted:
+    """The default of logins; a name that nobody knows any more is none."""
+    if kept.default_name is not None and kept.default_name in servers:
+        return Wanted("the last login", name=kept.default_name)
+    return Wanted("the last login", url=kept.default_url)
 
 
 def _development_key(data_dir: Path, url: str, stack_url: str | None) -> Path | None:

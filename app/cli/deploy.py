@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from app.cli import known_names
 from app.cli.errors import Gone, UsageProblem
 from app.cli.following import CancelFlag, Follow, TimeoutOption, WaitFlag, WatchFlag, follow, follow_options
 from app.cli.invocation import Invocation, invocation
@@ -16,9 +17,14 @@ from app.cli.output import one_line
 
 def deploy(
     ctx: typer.Context,
-    module: Annotated[str, typer.Argument()],
-    version: Annotated[str, typer.Argument()],
-    to: Annotated[str, typer.Option("--to", "-t", metavar="ENVIRONMENT", help="Where to.")],
+    module: Annotated[str, typer.Argument(autocompletion=known_names.modules)],
+    version: Annotated[str, typer.Argument(autocompletion=known_names.versions)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", "-t", metavar="ENVIRONMENT", help="Where to.", autocompletion=known_names.environments
+        ),
+    ],
     watch: WatchFlag = False,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
@@ -53,9 +59,17 @@ def deploy(
 
 def rollback(
     ctx: typer.Context,
-    module: Annotated[str, typer.Argument()],
-    environment: Annotated[str, typer.Option("--in", "-i", metavar="ENVIRONMENT", help="Where.")],
-    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="Default: what ran before.")] = None,
+    module: Annotated[str, typer.Argument(autocompletion=known_names.modules)],
+    environment: Annotated[
+        str,
+        typer.Option("--in", "-i", metavar="ENVIRONMENT", help="Where.", autocompletion=known_names.environments),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="VERSION", help="Default: what ran before.", autocompletion=known_names.versions
+        ),
+    ] = None,
     preempt: Annotated[bool, typer.Option("--preempt", help="Also cancel what is being deployed there now.")] = False,
     watch: WatchFlag = False,
     wait: WaitFlag = False,

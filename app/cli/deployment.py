@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli import lookup
+from app.cli import known_names, lookup
 from app.cli.deploy import roll_back, started
 from app.cli.deployment_events import INTERNAL, event_of, told
 from app.cli.deployment_view import DeploymentView, NodeView, StageView, deployment_view, node_view
@@ -23,7 +23,10 @@ from app.cli.output import Output, fields, one_line, table, when
 from app.cli.reporting import failures, tail, verdict
 
 app = application(help="Deployments: look at them, and steer those under way.")
-Identity = Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")]
+Identity = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="Its id, or the beginning of it.", autocompletion=known_names.deployments),
+]
 _SHORT = 13  # of a UUID of version 7: its time in milliseconds
 
 
@@ -31,8 +34,13 @@ _SHORT = 13  # of a UUID of version 7: its time in milliseconds
 def list_deployments(
     ctx: typer.Context,
     status: Annotated[str | None, typer.Option(help="Only these, e.g. Running.")] = None,
-    environment: Annotated[str | None, typer.Option("--environment", "-e", help="Only to there.")] = None,
-    module: Annotated[str | None, typer.Option("--module", "-m", help="Only of it.")] = None,
+    environment: Annotated[
+        str | None,
+        typer.Option("--environment", "-e", help="Only to there.", autocompletion=known_names.environments),
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("--module", "-m", help="Only of it.", autocompletion=known_names.modules)
+    ] = None,
     requester: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
 ) -> None:

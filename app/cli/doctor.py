@@ -1,15 +1,18 @@
 """`hotswap doctor`: what this machine lacks, and what to do."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False)
+from app.cli.exit_codes import ExitCode
+from app.cli.invocation import invocation
 
 
-@app.command()
 def doctor(
+    ctx: typer.Context,
     data_dir: Annotated[Path | None, typer.Option(help="The data folder that `hotswap up` would get.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port that `hotswap up` would get.")] = 8000,
 ) -> None:
@@ -17,9 +20,10 @@ def doctor(
     from deploy.local.doctor import Verdict, examine
     from deploy.local.options import DEFAULT_DATA_FOLDER
 
+    run = invocation(ctx)
     marks = {Verdict.GOOD: "ok  ", Verdict.WARNING: "warn", Verdict.BAD: "FAIL"}
     findings = examine(data_dir or DEFAULT_DATA_FOLDER, port)
-    for finding in findings:
-        typer.echo(f"{marks[finding.verdict]}  {finding.subject:<16} {finding.text}")
-    if any(finding.verdict is Verdict.BAD for finding in findings):
-        raise typer.Exit(2)
+    value = [{"subject": each.subject, "verdict": each.verdict.value, "text": each.text} for each in findings]
+    run.output.result(value, [f"{marks[each.verdict]}  {each.subject:<16} {each.text}" for each in findings])
+    if any(each.verdict is Verdict.BAD for each in findings):
+        raise typer.Exit(ExitCode.USAGE)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import typer
 import yaml
 
+from app.cli import known_names
 from app.cli.errors import CliError, Gone, UsageProblem
 from app.cli.invocation import Invocation, invocation
 from app.cli.lazy import application
@@ -54,7 +55,10 @@ Reason = Annotated[str | None, typer.Option("--reason", "-m", help="Why; kept wi
 @app.command()
 def show(
     ctx: typer.Context,
-    environment: Annotated[str | None, typer.Argument(help="Without one: all, in a line each.")] = None,
+    environment: Annotated[
+        str | None,
+        typer.Argument(help="Without one: all, in a line each.", autocompletion=known_names.environments),
+    ] = None,
 ) -> None:
     """The policy of an environment, as YAML that `apply` takes."""
     run = invocation(ctx)
@@ -92,7 +96,11 @@ def apply(
 
 
 @app.command()
-def edit(ctx: typer.Context, environment: Annotated[str, typer.Argument()], reason: Reason = None) -> None:
+def edit(
+    ctx: typer.Context,
+    environment: Annotated[str, typer.Argument(autocompletion=known_names.environments)],
+    reason: Reason = None,
+) -> None:
     """Change the policy in your editor (VISUAL or EDITOR); a change made by others meanwhile is not overwritten."""
     run = invocation(ctx)
     response = run.client.request("GET", _path(environment))
@@ -103,6 +111,7 @@ def edit(ctx: typer.Context, environment: Annotated[str, typer.Argument()], reas
     after = _read(kept)
     if after == before:
         kept.unlink()
+        run.output.result({"name": environment, "changed": False}, [])
         run.output.say("Nothing was changed.")
         return
     try:

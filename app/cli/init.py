@@ -1,4 +1,4 @@
-"""`hotswap init`: a module that can be published and deployed as it is."""
+"""`hotswap init`: a module that builds, tests and deploys as it is. The templates are the folders of `starter/`."""
 
 from __future__ import annotations
 
@@ -12,47 +12,19 @@ import typer
 from app.cli.errors import UsageProblem
 from app.cli.invocation import invocation
 
+STARTER = Path(__file__).with_name("starter")
+PLACEHOLDER = "my-module"  # the module's name in every file of a template, which is thereby a valid module itself
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}[a-z0-9]")
+# A template's own name for a file that tools would act on where it lies.
+_RENAMED = {"hotswapignore": ".hotswapignore"}
+_LEFT_BY_TOOLS = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 
-_PROCESS = """\
-name: {name}
-version: 1.0.0
-kind: process
-run:
-  command: ["python3", "server.py"]    # inherits the listening socket as file descriptor 3
-  listen: "0.0.0.0:8080"
-health: {{path: /healthz, timeout: 2, interval: 0.5, successes: 2, startTimeout: 30}}
-metrics: {{path: /metrics}}
-drain: {{timeout: 30}}
-validate:
-  - {{path: /, status: 200}}
-"""
-_FILES = """\
-name: {name}
-version: 1.0.0
-kind: files
-files:
-  destination: /srv/{name}    # where `public` appears on every node
-hooks:
-  validateService: {{command: ["sh", "hooks/validate.sh"], timeout: 30}}
-"""
-_PAGE = """\
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>
-<body><h1>{name}</h1></body></html>
-"""
-_VALIDATE = """\
-#!/bin/sh
-# validateService: after the switch. An exit code other than 0 brings the release before back.
-set -eu
-test -s public/index.html
-echo "public/index.html is there"
-"""
-_IGNORE = """\
-# What does not go into the archive; .git, .venv, __pycache__ and the like never do.
-*.log
-.env
-"""
+
+class Language(StrEnum):
+    PYTHON = "python"
+    NODE = "node"
+    JAVA = "java"
+    STATIC = "static"
 
 
 class ModuleKind(StrEnum):
@@ -60,50 +32,60 @@ class ModuleKind(StrEnum):
     FILES = "files"
 
 
+_LANGUAGE_OF = {ModuleKind.PROCESS: Language.PYTHON, ModuleKind.FILES: Language.STATIC}
+
+
 def init(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    language: Annotated[Language | None, typer.Option("--language", "-l", help="What it is written in.")] = None,
     name: Annotated[str | None, typer.Option(help="The module's name; else the folder's.")] = None,
-    kind: Annotated[ModuleKind, typer.Option(help="A program that serves, or files.")] = ModuleKind.PROCESS,
+    kind: Annotated[ModuleKind | None, typer.Option(help="process: --language python; files: static.")] = None,
 ) -> None:
-    """A module to start from, in a new folder: it can be published as it is. No server is asked."""
+    """A module to start from, in a new folder: it builds, tests and deploys as it is. No server is asked.
+
+    python (the default), node and java are web services without dependencies, static is a site. Its README says more.
+    """
     run = invocation(ctx)
+    chosen = _language(language, kind)
     module = name or _name_of(folder)
     if not _NAME.fullmatch(module):
         raise UsageProblem(f"{module!r} cannot be a module's name (3 to 64 of a-z, 0-9 and -): give one with --name")
-    files = _process(module) if kind is ModuleKind.PROCESS else _files(module)
+    files = template(chosen, module)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UsageProblem(f"{folder} is not empty: choose a new folder")
         for path, content in files.items():
             target = folder / path
-            target.parent.mkdir(exist_ok=True)
-            target.write_text(content, encoding="utf-8")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
     except OSError as error:
         raise UsageProblem(f"cannot write {folder}: {error.strerror}") from None
-    value = {"folder": str(folder), "moduleName": module, "files": sorted(files)}
-    run.output.result(value, [f"Module {module} in {folder}: {', '.join(sorted(files))}"])
+    value = {"folder": str(folder), "moduleName": module, "language": chosen.value, "files": sorted(files)}
+    run.output.result(value, [f"Module {module} ({chosen.value}) in {folder}: {', '.join(sorted(files))}"])
     run.output.say(f"Next: hotswap release publish {folder} ; hotswap deploy {module} 1.0.0 --to Development --watch")
+
+
+def template(language: Language, module: str) -> dict[str, bytes]:
+    """Path below the module's folder -> content, for a module of this name."""
+    root = STARTER / language.value
+    files = {}
+    for source in sorted(root.rglob("*")):
+        path = source.relative_to(root)
+        if source.is_file() and not _LEFT_BY_TOOLS & set(path.parts):
+            named = path.with_name(_RENAMED.get(path.name, path.name)).as_posix()
+            files[named] = source.read_bytes().replace(PLACEHOLDER.encode(), module.encode())
+    return files
+
+
+def _language(language: Language | None, kind: ModuleKind | None) -> Language:
+    if kind is None:
+        return language or Language.PYTHON
+    if language is not None and (language is Language.STATIC) != (kind is ModuleKind.FILES):
+        raise UsageProblem(f"--language {language.value} is not of --kind {kind.value}: leave --kind out")
+    return language or _LANGUAGE_OF[kind]
 
 
 def _name_of(folder: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-")
-
-
-def _process(name: str) -> dict[str, str]:
-    server = Path(__file__).with_name("starter") / "server.py"
-    return {
-        "hotswap.yaml": _PROCESS.format(name=name),
-        "server.py": server.read_text(encoding="utf-8"),
-        ".hotswapignore": _IGNORE,
-    }
-
-
-def _files(name: str) -> dict[str, str]:
-    return {
-        "hotswap.yaml": _FILES.format(name=name),
-        "public/index.html": _PAGE.format(name=name),
-        "hooks/validate.sh": _VALIDATE,
-        ".hotswapignore": _IGNORE,
-    }

@@ -47,6 +47,12 @@ class Invocation:
         colours = not self.environment.get("NO_COLOR") and self.environment.get("TERM") != "dumb"
         return Output(self.configuration.output, colours=colours)
 
+    def choose(self, server: str) -> None:
+        """Talk to this named server instead, whatever else was said."""
+        self.flags = replace(self.flags, url=None, server=server)
+        for made in ("configuration", "client"):
+            self.__dict__.pop(made, None)
+
     def output_for_errors(self) -> Output:
         """As `output`, also when the configuration itself is what is wrong."""
         if "configuration" in self.__dict__:
@@ -69,11 +75,24 @@ def _take_url(ctx: typer.Context, value: str | None) -> str | None:
     return value
 
 
+def _take_server(ctx: typer.Context, value: str | None) -> str | None:
+    if value is not None:
+        found = invocation(ctx)
+        found.flags = replace(found.flags, server=value)
+    return value
+
+
 def _take_output(ctx: typer.Context, value: OutputFormat | None) -> OutputFormat | None:
     if value is not None:
         found = invocation(ctx)
         found.flags = replace(found.flags, output=value)
     return value
+
+
+def _server_names(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from app.cli import known_names
+
+    return known_names.servers(ctx, incomplete)
 
 
 def _flags(
@@ -87,12 +106,23 @@ def _flags(
         str | None,
         typer.Option("--url", help="The server [env: HOTSWAP_URL].", callback=_take_url, expose_value=False),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="NAME",
+            help="The server, by its name [env: HOTSWAP_SERVER].",
+            callback=_take_server,
+            expose_value=False,
+            autocompletion=_server_names,
+        ),
+    ] = None,
 ) -> None:
     """Not a command: its options are those that every command has."""
 
 
 def common_options() -> list[Any]:
-    """New objects for `--output` and `--url`, which every command takes, before or after its name."""
+    """New objects for `--output`, `--url` and `--server`, which every command takes, before or after its name."""
     from app.cli.lazy import built
 
     return list(built(_flags).params)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from app.cli import known_names
 from app.cli.errors import UsageProblem
 from app.cli.invocation import invocation
 from app.cli.lazy import application
@@ -43,7 +44,12 @@ def generate(
 def trust(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE.pub", help="A public key (PEM).")],
-    environment: Annotated[str | None, typer.Option("--environment", "-e", help="Only there; else everywhere.")] = None,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--environment", "-e", help="Only there; else everywhere.", autocompletion=known_names.environments
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
 ) -> None:
     """Let releases signed with this key be published and deployed."""
@@ -78,7 +84,9 @@ def list_keys(ctx: typer.Context) -> None:
 
 
 @app.command()
-def remove(ctx: typer.Context, key: Annotated[str, typer.Argument(metavar="KEYID")]) -> None:
+def remove(
+    ctx: typer.Context, key: Annotated[str, typer.Argument(metavar="KEYID", autocompletion=known_names.keys)]
+) -> None:
     """Trust a key nowhere any more. What is deployed stays."""
     run = invocation(ctx)
     run.client.request("DELETE", f"/keys/{quote(key, safe='')}", repeatable=False)

@@ -22,7 +22,7 @@ Command = TyperCommand | TyperGroup
 class Takes(Enum):
     """Which of the common options a command has. (Sets: in early 3.11 an empty tuple is no value of an Enum.)"""
 
-    SERVER = frozenset({"--output", "--url"})
+    SERVER = frozenset({"--output", "--url", "--server"})
     OUTPUT = frozenset({"--output"})
     NOTHING = frozenset[str]()
 

@@ -11,43 +11,52 @@ import typer
 from app.cli.authentication import log_in
 from app.cli.errors import CliError, UsageProblem
 from app.cli.invocation import Invocation, invocation
+from app.cli.kept_logins import Account, Session, is_server_name
 from app.cli.output import fields, one_line
-from app.cli.sessions import Session
 
 
 def login(
     ctx: typer.Context,
     username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for when not given.")] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Call the server so from now on, for --server NAME.")
+    ] = None,
 ) -> None:
     """Log in, and stay logged in: the session is kept in ~/.config/hotswap/config.toml (mode 0600) and renewed.
 
+    The server becomes the default one; with --name it gets a name, and `hotswap server use` changes between names.
     Without a terminal the name and password come from HOTSWAP_USERNAME and HOTSWAP_PASSWORD. Build servers need no
     login: HOTSWAP_TOKEN, or those two, are enough for every command.
     """
     run = invocation(ctx)
+    if name is not None:
+        _call_it(run, name)
     configuration = run.configuration
+    account = configuration.account if name is None else Account(configuration.url, name)
     if configuration.url.startswith("http://") and not configuration.local:
         run.output.warn(f"the password travels unencrypted to {configuration.url}")
-    name = username or configuration.username or _asked_name(configuration.url)
-    password = _password(run, name, password_stdin)
-    session = log_in(run.client.post_openly, name, password)
-    configuration.sessions.put(configuration.url, session)
-    value = {"url": configuration.url, "username": session.username, "expiresAt": session.expires_at}
-    run.output.result(value, [f"Logged in to {configuration.url} as {one_line(session.username)}."])
+    user = username or configuration.username or _asked_name(configuration.url)
+    password = _password(run, user, password_stdin)
+    session = log_in(run.client.post_openly, user, password)
+    configuration.sessions.put(account, session)
+    value = {"server": account.name, "url": account.url, "username": session.username, "expiresAt": session.expires_at}
+    run.output.result(value, [f"Logged in to {told(account)} as {one_line(session.username)}."])
 
 
 def logout(ctx: typer.Context) -> None:
     """Forget the login, here and on the server."""
     run = invocation(ctx)
     configuration = run.configuration
-    session = configuration.sessions.get(configuration.url)
+    account = configuration.account
+    session = configuration.sessions.get(account)
+    value = {"server": account.name, "url": account.url}
     if session is None:
-        run.output.result({"url": configuration.url}, [f"Not logged in to {configuration.url}."])
+        run.output.result(value, [f"Not logged in to {told(account)}."])
         return
-    _revoke(run, session)
-    configuration.sessions.remove(configuration.url)
-    run.output.result({"url": configuration.url}, [f"Logged out of {configuration.url}."])
+    revoke(run, session)
+    configuration.sessions.remove(account)
+    run.output.result(value, [f"Logged out of {told(account)}."])
 
 
 def whoami(ctx: typer.Context) -> None:
@@ -64,7 +73,28 @@ def whoami(ctx: typer.Context) -> None:
     run.output.result(user, fields(pairs))
 
 
-def _revoke(run: Invocation, session: Session) -> None:
+def told(account: Account) -> str:
+    """`prod (https://hotswap.example.com)`, or the URL."""
+    return account.url if account.name is None else f"{account.name} ({account.url})"
+
+
+def _call_it(run: Invocation, name: str) -> None:
+    """A name that is known already keeps its URL, unless another one is given. Raises UsageProblem."""
+    if not is_server_name(name):
+        raise UsageProblem(f"{name!r} cannot be a server's name: letters, digits, - and _")
+    if run.flags.server is not None:
+        raise UsageProblem("--server is a server that has a name already: leave --name out")
+    server = run.configuration.servers.get(name)
+    if server is None:
+        return
+    if server.written and run.flags.url is not None and run.configuration.url != server.url:
+        file = run.configuration.sessions.path
+        raise UsageProblem(f"[servers.{name}] in {file} has another url: change it there, or leave --url out")
+    if run.flags.url is None:
+        run.choose(name)
+
+
+def revoke(run: Invocation, session: Session) -> None:
     """On the server; what is not there any more needs no revoking."""
     try:
         if session.refresh_token:

@@ -8,12 +8,13 @@ from app.cli.program import run
 # In the order of the help.
 COMMANDS = (
     Entry("up", "app.cli.up:app", "Run the whole stack on this machine.", Takes.NOTHING),
-    Entry("doctor", "app.cli.doctor:app", "What this machine lacks, and what to do.", Takes.NOTHING),
+    Entry("doctor", "app.cli.doctor:doctor", "What this machine lacks, and what to do.", Takes.OUTPUT),
     Entry("init", "app.cli.init:init", "A module to start from, in a new folder.", Takes.OUTPUT),
     Entry("lint", "app.cli.lint:lint", "Check a module's hotswap.yaml, without a server.", Takes.OUTPUT),
     Entry("login", "app.cli.login:login", "Log in, and stay logged in."),
     Entry("logout", "app.cli.login:logout", "Forget the login, here and on the server."),
     Entry("whoami", "app.cli.login:whoami", "As whom the server knows you."),
+    Entry("server", "app.cli.server:app", "Servers that have a name: list, use, remove."),
     Entry("keys", "app.cli.keys:app", "Publishers' keys: generate, trust, list."),
     Entry("release", "app.cli.release:app", "Releases of a module: publish, list."),
     Entry("deploy", "app.cli.deploy:deploy", "Bring a release to an environment."),
@@ -24,7 +25,7 @@ COMMANDS = (
     Entry("node", "app.cli.node:app", "Nodes: list, show, log, drain, undrain, remove."),
     Entry("cluster", "app.cli.cluster:app", "The nodes of one environment and what they run."),
     Entry("environment", "app.cli.environment:app", "Environments and their policies: show, edit, apply."),
-    Entry("completion", "app.cli.completion:completion", "Shell completion for bash, zsh or fish.", Takes.NOTHING),
+    Entry("completion", "app.cli.completion:completion", "Shell completion for bash, zsh or fish.", Takes.OUTPUT),
 )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli import lookup
+from app.cli import known_names, lookup
 from app.cli.errors import UsageProblem
 from app.cli.invocation import invocation
 from app.cli.lazy import application
@@ -17,13 +17,17 @@ from app.cli.logs import show_log
 from app.cli.output import Output, fields, one_line, table, when
 
 app = application(help="Nodes: the hosts that run an agent.")
-Name = Annotated[str, typer.Argument(metavar="NODE", help="Its host name or id.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NODE", help="Its host name or id.", autocompletion=known_names.nodes)
+]
 
 
 @app.command("list")
 def list_nodes(
     ctx: typer.Context,
-    environment: Annotated[str | None, typer.Option("--environment", "-e", help="Only there.")] = None,
+    environment: Annotated[
+        str | None, typer.Option("--environment", "-e", help="Only there.", autocompletion=known_names.environments)
+    ] = None,
 ) -> None:
     """Every node and how it is. What they run: `hotswap cluster show`."""
     run = invocation(ctx)
@@ -55,7 +59,10 @@ def show(ctx: typer.Context, node: Name) -> None:
 def log(
     ctx: typer.Context,
     node: Name,
-    module: Annotated[str | None, typer.Argument(help="May be left out where the node runs only one.")] = None,
+    module: Annotated[
+        str | None,
+        typer.Argument(help="May be left out where the node runs only one.", autocompletion=known_names.modules),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what it writes from now on.")] = False,
 ) -> None:
     """What a module wrote on a node, the newest part."""

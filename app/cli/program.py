@@ -42,10 +42,8 @@ def run(
 ) -> int:
     """Run a command line (default: the process's) and return its exit code. Nothing escapes as a traceback."""
     invocation = invocation or Invocation()
-    if COMPLETE_VARIABLE in os.environ:
-        from typer.completion import completion_init  # type: ignore[attr-defined]  # typer re-exports it so
-
-        completion_init()
+    if COMPLETE_VARIABLE in invocation.environment:
+        return _complete(commands, invocation)
     try:
         program(commands).main(args=arguments, prog_name=PROGRAM, obj=invocation)
     except (ReaderGone, BrokenPipeError):
@@ -64,6 +62,20 @@ def run(
             traceback.print_exc()
         hint = "please report it with what HOTSWAP_DEBUG=1 shows"
         print(f"hotswap: a fault of hotswap itself: {type(error).__name__}: {error}; {hint}", file=sys.stderr)
+        return ExitCode.DEFECT
+    return ExitCode.DONE
+
+
+def _complete(commands: tuple[Entry, ...], invocation: Invocation) -> int:
+    """Answer a shell that asks what could follow. Whatever is wrong, it gets no answer and the user no noise."""
+    from app.cli.completing import candidates
+
+    try:
+        for line in candidates(program(commands), invocation, invocation.environment):
+            print(line)
+    except (Exception, SystemExit):
+        if os.environ.get("HOTSWAP_DEBUG"):
+            traceback.print_exc()
         return ExitCode.DEFECT
     return ExitCode.DONE
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import typer
 
+from app.cli import known_names
 from app.cli.errors import UsageProblem
 from app.cli.invocation import Invocation, invocation
 from app.cli.lazy import application
@@ -63,7 +64,10 @@ def publish(
 @app.command("list")
 def list_releases(
     ctx: typer.Context,
-    module: Annotated[str | None, typer.Argument(help="Without one: all modules with their latest version.")] = None,
+    module: Annotated[
+        str | None,
+        typer.Argument(help="Without one: all modules with their latest version.", autocompletion=known_names.modules),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
 ) -> None:
     """The releases of a module, newest first."""

@@ -7,13 +7,14 @@ from urllib.parse import quote
 
 import typer
 
+from app.cli import known_names
 from app.cli.invocation import invocation
 from app.cli.output import counted, one_line, table, when
 
 
 def status(
     ctx: typer.Context,
-    module: Annotated[str | None, typer.Argument(help="Only this module.")] = None,
+    module: Annotated[str | None, typer.Argument(help="Only this module.", autocompletion=known_names.modules)] = None,
 ) -> None:
     """What runs where, what is on its way there, and which nodes differ from what was decided."""
     run = invocation(ctx)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.configuration import Configuration, Flags, OutputFormat, checked_url, configure
+from app.cli.configuration import Configuration, Flags, OutputFormat, configure
 from app.cli.errors import UsageProblem
-from app.cli.sessions import Session
+from app.cli.kept_logins import Account, Session
+from app.cli.server_url import checked_url
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_url_is_taken_from_flag_then_environment_then_file_then_login_then_stack
     assert configured(home).url == "http://127.0.0.1:8000"
     stack(home, "http://127.0.0.1:4711")
     assert configured(home).url == "http://127.0.0.1:4711"
-    configured(home).sessions.put("https://login.example", Session("anna", "t"))
+    configured(home).sessions.put(Account("https://login.example"), Session("anna", "t"))
     assert configured(home).url == "https://login.example"
     file(home, 'url = "https://file.example"\n')
     assert configured(home).url == "https://file.example"

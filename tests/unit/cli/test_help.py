@@ -13,6 +13,7 @@ from tests.unit.cli.harness import hotswap
 
 ROOT = Path(__file__).resolve().parents[3]
 GROUPS = {
+    "server": {"list", "use", "remove"},
     "keys": {"generate", "trust", "list", "remove"},
     "release": {"publish", "list"},
     "deployment": {
@@ -67,22 +68,3 @@ def test_every_group_has_its_commands_and_no_other(
     for name in names:
         assert hotswap(group, name, "--help", home=tmp_path) == 0
         assert "--output" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str], shell: str) -> None:
-    assert hotswap("completion", shell, home=tmp_path) == 0
-    assert "_HOTSWAP_COMPLETE" in capsys.readouterr().out or shell != "bash"
-
-
-def test_bash_completes_commands_of_groups(tmp_path: Path) -> None:
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "COMP_WORDS": "hotswap deployment p",
-        "COMP_CWORD": "2",
-        "_HOTSWAP_COMPLETE": "complete_bash",
-    }
-    command = [sys.executable, "-m", "app.cli.main"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["pause", "promote"], done.stderr
