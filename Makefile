@@ -27,9 +27,9 @@ $(DEVELOPMENT): $(RUNTIME) requirements-dev.txt
 	@.ci/make-venv requirements.txt requirements-dev.txt
 	@touch $@
 
-demo: $(RUNTIME)  ## the whole story on this machine; KEEP=1 leaves the stack up, STOP=1 stops that one
+demo: $(RUNTIME)  ## the whole story on this machine; STORY=pipeline tells another one; KEEP=1 leaves the stack up, STOP=1 stops that one
 	@mkdir -p $(TMPDIR)
-	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep) $(if $(STOP),--stop)
+	@$(BIN)/python -m examples.demo $(if $(STORY),--story $(STORY)) $(if $(KEEP),--keep) $(if $(STOP),--stop)
 
 up: $(RUNTIME)  ## the stack in the foreground (PORT=8000, NODES=qa=5,...); Ctrl-C stops it
 	@mkdir -p $(TMPDIR)

@@ -1,4 +1,4 @@
-"""`make demo`, `make demo KEEP=1`, `make demo STOP=1`: see README.md.
+"""`make demo`, `make demo STORY=pipeline`, `make demo KEEP=1`, `make demo STOP=1`: see README.md.
 
 Exit codes: 0 all was as expected; 1 something differed or did not work; 2 wrong usage; 128 + n ended by signal n.
 """
@@ -15,8 +15,12 @@ from examples.demo.errors import Interrupted
 from examples.demo.folders import CLONE, folders
 from examples.demo.leftovers import what_is_left
 from examples.demo.narrator import Narrator
+from examples.demo.pipeline_story import PIPELINE
 from examples.demo.signals import Signals
 from examples.demo.stack import stop_kept
+from examples.demo.swap_story import SWAP
+
+STORIES = {"swap": SWAP, "pipeline": PIPELINE}
 
 
 def main() -> int:
@@ -25,11 +29,14 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--keep", action="store_true", help="leave the stack up at the end")
     what.add_argument("--stop", action="store_true", help="stop the stacks that were left up")
+    parser.add_argument("--story", choices=STORIES, default="swap", help="which one is told")
     options = parser.parse_args()
     narrator, signals = Narrator(), Signals()
     signals.install()
     try:
-        return stop_all_kept(narrator) if options.stop else Demo(narrator, signals, keep=options.keep).run()
+        if options.stop:
+            return stop_all_kept(narrator)
+        return Demo(STORIES[options.story], narrator, signals, keep=options.keep).run()
     except Interrupted as interrupted:
         return 128 + interrupted.number
     except BrokenPipeError:

@@ -16,13 +16,14 @@ from examples.demo.leftovers import what_is_left
 from examples.demo.narrator import Narrator
 from examples.demo.signals import Signals
 from examples.demo.stack import Stack, environment_of, nodes_argument
-from examples.demo.story import Story
+from examples.demo.story import Scene, Story
 
 
 class Demo:
     """`keep` leaves the stack up when the story has been told to its end."""
 
-    def __init__(self, narrator: Narrator, signals: Signals, *, keep: bool) -> None:
+    def __init__(self, story: Story, narrator: Narrator, signals: Signals, *, keep: bool) -> None:
+        self._story = story
         self._narrator = narrator
         self._signals = signals
         self._keep = keep
@@ -63,20 +64,21 @@ class Demo:
 
     def _tell(self, folder: DemoFolder) -> None:
         environment = environment_of(folder, os.environ)
-        self._narrator.plain("HotSwap: a real module rolls over real nodes, all of it on this machine. About a minute.")
+        self._narrator.plain(self._story.opening)
         self._narrator.plain("Lines after $ can be typed; what they print is shortened. Ctrl-C stops everything.")
         self._narrator.chapter(
             "The stack",
-            "PostgreSQL, Valkey (a Redis), the orchestrator, and seven nodes: real agents with ports of their own.",
+            f"PostgreSQL, Valkey (a Redis), the orchestrator, and {sum(self._story.nodes.values())} nodes: real agents "
+            "with ports of their own.",
         )
-        self._narrator.command(f"hotswap up --port 0 --nodes {nodes_argument()}")
+        self._narrator.command(f"hotswap up --port 0 --nodes {nodes_argument(self._story.nodes)}")
         began = time.monotonic()
         with self._signals.held():
-            self._stack = Stack.start(self._program, folder, environment, outlives_us=self._keep)
+            self._stack = Stack.start(self._program, folder, environment, self._story.nodes, outlives_us=self._keep)
         urls = self._stack.wait_until_ready()
         self._narrator.output(f"ready after {time.monotonic() - began:.0f} s at {urls['api']}")
         hotswap = Hotswap(self._program, folder.path, environment, self._narrator)
-        Story(hotswap, folder, self._narrator, self._findings).tell()
+        self._story.tell(Scene(hotswap, folder, self._narrator, self._findings))
 
     def _end(self, folder: DemoFolder) -> bool:
         """Stop the stack, and see whether everything is gone. No signal and no lost reader cuts this short."""

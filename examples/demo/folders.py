@@ -2,7 +2,7 @@
 
 data/         the stack's data folder, made by `hotswap up`; its `lock` is held while that stack runs
 stack.log     what `hotswap up` printed
-web-greeter/  the release to be published next
+web-greeter/  the release to be published next (or price-service/, in the story of the pipeline)
 config.toml   the login of the `hotswap` commands
 tmp/          everybody's temporary files
 """

@@ -14,7 +14,6 @@ from pathlib import Path
 from examples.demo.errors import DemoFailed
 from examples.demo.folders import DemoFolder
 
-NODES = {"development": 2, "qa": 5}
 _READY_LIMIT = 300.0  # seconds; `hotswap up` itself gives up before
 _STOP_LIMIT = 40.0  # seconds; it promises 20
 _PR_SET_PDEATHSIG = 1
@@ -41,11 +40,19 @@ class Stack:
         self._process = process
 
     @classmethod
-    def start(cls, program: Path, folder: DemoFolder, environment: Mapping[str, str], *, outlives_us: bool) -> Stack:
+    def start(
+        cls,
+        program: Path,
+        folder: DemoFolder,
+        environment: Mapping[str, str],
+        nodes: Mapping[str, int],
+        *,
+        outlives_us: bool,
+    ) -> Stack:
         """Start it on free ports. Unless it `outlives_us` it is told to stop even when we are killed."""
         with folder.log.open("ab") as log:
             process = subprocess.Popen(
-                [str(program), *up_arguments(folder)],
+                [str(program), *up_arguments(folder, nodes)],
                 cwd=folder.path,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -81,14 +88,14 @@ class Stack:
             return False
 
 
-def up_arguments(folder: DemoFolder) -> list[str]:
+def up_arguments(folder: DemoFolder, nodes: Mapping[str, int]) -> list[str]:
     """The command line after `hotswap`."""
-    return ["up", "--data-dir", str(folder.data), "--port", "0", "--nodes", nodes_argument()]
+    return ["up", "--data-dir", str(folder.data), "--port", "0", "--nodes", nodes_argument(nodes)]
 
 
-def nodes_argument() -> str:
+def nodes_argument(nodes: Mapping[str, int]) -> str:
     """What `hotswap up --nodes` takes."""
-    return ",".join(f"{name}={count}" for name, count in NODES.items())
+    return ",".join(f"{name}={count}" for name, count in nodes.items())
 
 
 def stop_kept(folder: DemoFolder) -> bool:
