@@ -111,6 +111,15 @@ class Api:
             lines = itertools.takewhile(lambda _: time.monotonic() < deadline, answer.iter_lines())
             yield _events(lines)
 
+    @contextmanager
+    def following(self, path: str, headers: dict[str, str]) -> Iterator[Iterator[str]]:
+        """The lines of an answer as they come. Raises Refused."""
+        with self._client.stream("GET", path, headers=headers, timeout=_TIMEOUT) as answer:
+            if answer.status_code != 200:
+                answer.read()
+                raise Refused(answer)
+            yield answer.iter_lines()
+
     def until(self, execution_id: str, status: str, limit: float = GENEROUS) -> Json:
         """Wait until it has this status."""
 
