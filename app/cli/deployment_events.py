@@ -72,8 +72,8 @@ def sentence(event: DeploymentEvent) -> str:
     subject = one_line(body.get("stage")) if noun == "stage" else noun
     why = body.get("message") or body.get("reason")
     rest = {key: value for key, value in body.items() if key not in ("stage", "message", "reason")}
-    if rest.get("attempt") == 1:
-        del rest["attempt"]  # only that it is not the first is news
+    if rest.get("attempt") == rest.get("step", 1):
+        rest.pop("attempt", None)  # each step is an attempt; only that it is not the first of its step is news
     text = f"{subject} {_words(verb)}".strip()
     if why:
         text += f": {one_line(why)}"

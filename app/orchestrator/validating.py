@@ -70,7 +70,7 @@ def validate(orchestrator: Orchestrator, nodes: Nodes, deployment_id: UUID) -> V
         text = "; ".join(f"{finding.name}: {finding.problem}" for finding in wrong[:5])
         return Verdict(False, f"{len(wrong)} of {len(findings)} nodes: {text}", wrong[0].output_tail)
     checks = max(len(subject.checks) for subject in subjects)
-    return Verdict(True, f"{len(findings)} nodes run the right digest, {checks} checks passed on each")
+    return Verdict(True, f"{_nodes(len(findings))} the right digest, {checks} check{'s' * (checks != 1)} passed on each")
 
 
 def _asker(nodes: Nodes) -> Callable[[Subject], Finding]:
@@ -110,3 +110,7 @@ def _ask(nodes: Nodes, subject: Subject) -> Finding:
         ]
         return Finding(subject.name, "; ".join(failed) or "the checks failed", answer.get("outputTail"))
     return Finding(subject.name, None)
+
+
+def _nodes(count: int) -> str:
+    return "1 node runs" if count == 1 else f"{count} nodes run"

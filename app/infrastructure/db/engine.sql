@@ -152,6 +152,7 @@ with locked as materialized (
     select claimed.deployment_id, numbered.event_seq, claimed.tenant_id, 'stage.running',
            jsonb_build_object('stage', case claimed.kind when 'Deploy' then 'Deploy to ' || numbered.environment_name
                                                          else claimed.kind end, 'attempt', claimed.attempt)
+           || case when claimed.step > 1 then jsonb_build_object('step', claimed.step) else '{}' end
       from claimed join numbered on numbered.id = claimed.deployment_id
 )
 select attempt, kind, step from claimed
