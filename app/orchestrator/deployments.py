@@ -259,7 +259,7 @@ def owned(orchestrator: Orchestrator, requester: Requester, deployment_id: UUID)
     with orchestrator.database.raw() as connection:
         row: Any = connection.execute(
             "select id, kind, status, module_id, module_name, release_id, version, digest, environment_id,"
-            " environment_name, strategy, description, details, force, targets, policy"
+            " environment_name, strategy, description, details, force, targets, policy, needs_approval"
             " from deployments where id = %s and tenant_id = %s",
             (deployment_id, requester.tenant_id),
         ).fetchone()

@@ -158,6 +158,7 @@ def _values(draft: Draft, decision: Decision, place: int, now: datetime) -> dict
         "details": json.dumps(dict(draft.metadata)),
         "trace_id": draft.trace_id,
         "not_before": draft.not_before,
+        "needs_approval": draft.approvals,
         "place": place,
         "retry_of": draft.retry_of,
         "rollback_of": draft.rollback_of,

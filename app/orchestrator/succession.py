@@ -53,7 +53,14 @@ def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Dr
     kind = DeploymentKind(row[1])
     if kind is DeploymentKind.DEPLOY:
         submission = Submission(
-            row[4], row[6], row[9], description=row[11], metadata=row[12], strategy=row[10], force=row[13]
+            row[4],
+            row[6],
+            row[9],
+            require_approval=row[16],
+            description=row[11],
+            metadata=row[12],
+            strategy=row[10],
+            force=row[13],
         )
         return draft_of(connection, requester, submission, trace_id)
     return Draft(

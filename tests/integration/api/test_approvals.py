@@ -201,3 +201,12 @@ def test_a_dry_run_names_the_gate(publish: Publisher, client: FlaskClient, deplo
     }  # fmt: skip
     plan: Any = client.post("/api/v1/deployments?dryRun=true", json=body, headers=deployer).json
     assert {"kind": "approval", "text": "1 of Approver must approve within 24h"} in plan["gates"]
+
+
+def test_another_try_asks_again(waiting: Waiting, client: FlaskClient, deployer: Headers, admin: Headers) -> None:
+    execution = waiting()
+    assert decide(client, admin, execution, "reject").status_code == 200
+    again: Any = client.post(f"/api/v1/deployments/{execution}/retry", headers=deployer).json
+    found = shown(client, deployer, again["executionId"])
+    approval = next(stage for stage in found["stages"] if stage["name"] == "Approval")
+    assert approval["status"] == "Pending", "a no is not got round by trying again"

@@ -58,6 +58,7 @@ class Deployment(Owned, Base):
     paused_until: Mapped[datetime | None]
     granted: Mapped[bool] = mapped_column(server_default="false")
     fencing_token: Mapped[int | None] = mapped_column(BigInteger)
+    needs_approval: Mapped[bool] = mapped_column(server_default="false")
     retry_of: Mapped[UUID | None]
     rollback_of: Mapped[UUID | None]
     superseded_by: Mapped[UUID | None]

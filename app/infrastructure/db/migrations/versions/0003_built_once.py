@@ -79,6 +79,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stage_id", "attempt", "seq", name=op.f("pk_stage_log_pieces")),
     )
     op.add_column("stages", sa.Column("details", _JSON, nullable=True))
+    # So that another try of a deployment asks again for what the first one had to wait for.
+    op.add_column(
+        "deployments", sa.Column("needs_approval", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    )
     op.add_column("releases", sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(op.f("ix_releases_module_newest"), "releases", ["module_id", "id"])
     op.create_index(op.f("ix_releases_created_at"), "releases", ["created_at"])
@@ -91,6 +95,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_releases_created_at"), table_name="releases")
     op.drop_index(op.f("ix_releases_module_newest"), table_name="releases")
     op.drop_column("releases", "retired_at")
+    op.drop_column("deployments", "needs_approval")
     op.drop_column("stages", "details")
     for table in ("stage_log_pieces", "scan_reports", "passed_tests", "built_artifacts"):
         op.drop_table(table)
