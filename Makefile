@@ -9,6 +9,7 @@ PORT ?= 8000
 NODES ?= development=3,qa=5,staging=10,production=20
 RUNTIME := .venv/.runtime
 DEVELOPMENT := .venv/.development
+TEST_PROCESSES ?= 2
 TESTS ?= tests/unit tests/integration tests/e2e
 PACKAGES := agent app config deploy examples tasks tests workers
 
@@ -37,7 +38,7 @@ up: $(RUNTIME)  ## the stack in the foreground (PORT=8000, NODES=qa=5,...); Ctrl
 
 test: $(DEVELOPMENT)  ## unit, integration and end-to-end tests (TESTS=tests/unit for a part)
 	@mkdir -p $(TMPDIR)
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(TESTS)
 
 check: $(DEVELOPMENT)  ## ruff, mypy --strict, import-linter
 	@mkdir -p $(TMPDIR)

@@ -34,6 +34,17 @@ _numbers = itertools.count(1)
 _libc = ctypes.CDLL(None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For two processes at once (`make test`): one takes the end-to-end tests, which share a stack and mostly wait, the
+    other all else, file by file. The former come first, since they take as long as the rest together."""
+    end_to_end = Path(__file__).parent / "e2e"
+    for item in items:
+        group = "e2e" if end_to_end in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: end_to_end not in item.path.parents)
+
+
 def _end_with_parent() -> None:
     """In the child: SIGKILL when the test session dies, however it dies (PR_SET_PDEATHSIG is 1)."""
     _libc.prctl(1, signal.SIGKILL)
