@@ -128,9 +128,9 @@ def _package(item: object) -> tuple[Ecosystem, str] | None:
 
 
 def _range(item: object) -> Range | None:
-    if not isinstance(item, dict) or item.get("type") not in set(RangeKind):
+    if not isinstance(item, dict) or str(item.get("type")) not in set(RangeKind):
         return None
-    return Range(RangeKind(item["type"]), tuple(_events(item)))
+    return Range(RangeKind(str(item["type"])), tuple(_events(item)))
 
 
 def _events(item: Mapping[str, Any]) -> Iterator[tuple[EventKind, str]]:
