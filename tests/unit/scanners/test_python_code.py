@@ -23,6 +23,11 @@ def test_what_it_is_less_sure_of_is_less_grave(tmp_path: Path) -> None:
     assert ("bandit.B201", "medium", "app.py", 3) in found(looked_at(tmp_path, {"app.py": code}), "bandit.")
 
 
+def test_weak_hashes_are_common_and_not_of_high_severity(tmp_path: Path) -> None:
+    report = looked_at(tmp_path, {"app.py": "import hashlib\nname = hashlib.md5(text).hexdigest()\n"})
+    assert found(report, "bandit.") == [("bandit.B324", "medium", "app.py", 2)]
+
+
 def test_neither_marks_nor_configuration_in_the_tree_count(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
         "app.py": "import subprocess\nsubprocess.call(x, shell=True)  # nosec B602\n",

@@ -10,7 +10,7 @@ import jsonschema_rs
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.schema._res import BOM_JSON, JSF, SPDX_JSON
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.domain.components import Component, Ecosystem
@@ -30,6 +30,8 @@ from app.infrastructure.scanners.report import (
 from app.infrastructure.scanners.sbom import cyclonedx
 from app.infrastructure.scanners.wording import clean
 
+# A busy machine is no failure.
+AT_ANY_PACE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FULL = Report(
     findings=(
         Finding(Severity.HIGH, "secret.aws-key", "AWS key in a file", "a.py", 3),
@@ -98,12 +100,14 @@ def test_what_has_another_form_is_refused(path: str, value: object) -> None:
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 
 
+@AT_ANY_PACE
 @given(st.recursive(SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(), v), max_leaves=6))
 def test_any_json_value_is_refused_and_breaks_nothing(value: object) -> None:
     with pytest.raises(ReportInvalid):
         read_report(value)
 
 
+@AT_ANY_PACE
 @given(st.text(), st.integers(1, 50))
 def test_clean_text_is_printable_bounded_and_stays_as_it_is(text: str, most: int) -> None:
     once = clean(text, most)

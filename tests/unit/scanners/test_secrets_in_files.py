@@ -44,8 +44,9 @@ def private_key(encryption: KeySerializationEncryption | None = None) -> str:
         ("run.sh", f"export STRIPE={STRIPE}", "secret.stripe-key"),
         (".npmrc", NPM, "secret.npm-token"),
         ("ci.yml", f"token: {GITLAB}", "secret.gitlab-token"),
-        ("min.js", "x" * 10_000 + AWS + "x" * 10_000, "secret.aws-key"),
+        ("min.js", "x" * 10_000 + f"({AWS})" + "x" * 10_000, "secret.aws-key"),
         ("none", AWS, "secret.aws-key"),
+        ("log.txt", f"X-Amz-Credential={AWS}/20260101/eu-west-1/s3/aws4_request", "secret.aws-key"),
     ],
 )
 def test_known_forms_of_tokens_are_of_high_severity(tmp_path: Path, name: str, line: str, rule: str) -> None:
@@ -84,6 +85,8 @@ def test_passwords_are_of_medium_severity(tmp_path: Path, name: str, line: str) 
         'password = ""',
         'secret_name = "/etc/hotswap/secret.pem"',
         'key = "PATH"',
+        f"data = {'xYz0' + AWS + 'xYz0'}",
+        "image = ABIAAAAAAAAAAAAAAAAA",
     ],
 )
 def test_where_a_password_comes_from_is_no_password(tmp_path: Path, line: str) -> None:
@@ -165,7 +168,7 @@ def test_binary_and_packed_files_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_very_long_line_is_searched_for_known_forms_and_that_is_said(tmp_path: Path) -> None:
-    line = "x" * 4000 + AWS + "y" * 1_000_000
+    line = "x" * 4000 + f".{AWS}." + "y" * 1_000_000
     report = looked_at(tmp_path, {"app.js": f"{line}\n"})
     assert found(report, "secret.") == [("secret.aws-key", "high", "app.js", 1)]
     assert left_out(report, Reason.LONG_LINE) is not None

@@ -104,7 +104,7 @@ def _secrets(file: FoundFile, text: str, gathering: Gathering) -> Iterator[_Secr
 
 
 def _in_pieces(detectors: list[Detector], line: str, number: int) -> Iterator[_Secret]:
-    """Long lines are cut, so that no expression takes the square of a megabyte; what lies in two pieces is told once."""
+    """Long lines are cut, so that no expression takes the square of a megabyte; what is in two pieces is told once."""
     if len(line) <= _LONGEST_LINE:
         yield from _certain(detectors, line, number)
         return
