@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 
 from app.domain.components import Component, Ecosystem
 from app.domain.findings import Finding, Severity
+from app.infrastructure.scanners import version
 from app.infrastructure.scanners.inside.gathering import Gathering
 from app.infrastructure.scanners.left_out import left_out_findings
 from app.infrastructure.scanners.report import (
     MOST_COMPONENTS,
     MOST_FINDINGS,
+    SCANNER_VERSION,
     LeftOut,
     Reason,
     Report,
@@ -178,3 +181,13 @@ def test_the_bill_of_materials_keeps_to_the_official_schema_and_is_the_same_each
         ("@scope", "a", "pkg:npm/%40scope/a@1.0.0"),
         (None, "Zope_Thing", "pkg:pypi/zope-thing@1"),
     ]
+
+
+def test_the_version_is_the_same_until_the_scanners_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert version.scanner_version() == SCANNER_VERSION
+    copy = tmp_path / "scanners"
+    shutil.copytree(Path(version.__file__).parent, copy)
+    monkeypatch.setattr(version, "__file__", str(copy / "version.py"))
+    assert version.scanner_version() == SCANNER_VERSION
+    (copy / "inside" / "detectors.py").write_text("# another rule\n")
+    assert version.scanner_version() != SCANNER_VERSION
