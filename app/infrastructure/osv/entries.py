@@ -117,7 +117,7 @@ def _package(item: object) -> tuple[Ecosystem, str] | None:
     if not isinstance(package, dict):
         return None
     name, ecosystem = package.get("name"), package.get("ecosystem")
-    if not isinstance(name, str) or not isinstance(ecosystem, str):
+    if not isinstance(name, str) or not isinstance(ecosystem, str) or not name.isprintable():
         return None
     try:
         # `Maven:https://repo.example` is of one repository of that ecosystem.
