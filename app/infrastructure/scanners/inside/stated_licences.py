@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
+from app.infrastructure.scanners.wording import clean
+
 # SPDX expression, or else the package's own words.
 Licence = tuple[str | None, str | None]
 NOT_STATED: Licence = (None, None)
@@ -79,7 +81,7 @@ def licence(stated: object) -> Licence:
     if known:
         return known, None
     # The whole text of a licence in the field of its name: its first words say which.
-    return (_expression(text), None) if _expression(text) else (None, text[:_LONGEST])
+    return (_expression(text), None) if _expression(text) else (None, clean(text, _LONGEST))
 
 
 def all_of(stated: Iterable[object]) -> Licence:
@@ -89,7 +91,7 @@ def all_of(stated: Iterable[object]) -> Licence:
         return NOT_STATED
     expressions = sorted({expression for expression, _ in licences if expression})
     if len(expressions) < len(set(licences)):
-        return None, "; ".join(expression or words or "" for expression, words in licences)[:_LONGEST]
+        return None, clean("; ".join(expression or words or "" for expression, words in licences), _LONGEST)
     if len(expressions) == 1:
         return expressions[0], None
     return " AND ".join(f"({each})" if " OR " in each else each for each in expressions), None
