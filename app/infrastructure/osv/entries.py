@@ -117,7 +117,7 @@ def _package(item: object) -> tuple[Ecosystem, str] | None:
     if not isinstance(package, dict):
         return None
     name, ecosystem = package.get("name"), package.get("ecosystem")
-    if not isinstance(name, str) or not isinstance(ecosystem, str):
+    if not isinstance(name, str) or not isinstance(ecosystem, str) or not name.isprintable():
         return None
     try:
         # `Maven:https://repo.example` is of one repository of that ecosystem.
@@ -128,9 +128,9 @@ def _package(item: object) -> tuple[Ecosystem, str] | None:
 
 
 def _range(item: object) -> Range | None:
-    if not isinstance(item, dict) or item.get("type") not in set(RangeKind):
+    if not isinstance(item, dict) or str(item.get("type")) not in set(RangeKind):
         return None
-    return Range(RangeKind(item["type"]), tuple(_events(item)))
+    return Range(RangeKind(str(item["type"])), tuple(_events(item)))
 
 
 def _events(item: Mapping[str, Any]) -> Iterator[tuple[EventKind, str]]:

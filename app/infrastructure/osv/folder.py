@@ -1,137 +1,92 @@
 """A folder of OSV files: single entries (`*.json`) and exports (`*.zip`, as osv.dev has one for each ecosystem), at any
-depth. One pass reads all, and keeps what is about the packages asked for: memory does not grow with the folder.
+depth. It is read entry by entry, so that memory does not grow with it.
 
 The folder is the operator's, but its files come from elsewhere: sizes are bounded, broken ones counted and named.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
-
-from app.domain.components import Ecosystem
-from app.infrastructure.osv.entries import Entry, EntryInvalid, modified, package_names, read_entry
-from app.infrastructure.scanners.wording import clean
 
 _LONGEST_ENTRY = 8 * 1024 * 1024
-_MOST_NAMED = 20
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
-Package = tuple[Ecosystem, str]
+Broken = Callable[[str], None]
 
 
 class OsvUnavailable(Exception):
     """There is no vulnerability data: no folder, or no entry in it. The text is one sentence for a person."""
 
 
-class LookupCancelled(Exception):
-    """The caller did not want to know any more."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry is: a file's name within the folder, and the name within that, if it is an export."""
+
+    source: str
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.member}" if self.member else self.source
 
 
-@dataclass(slots=True)
-class FolderRead:
-    """`entries` by id; `read` counts all that were in the folder, `newest` is the latest change among these; `broken`
-    names the first files that are no entries."""
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-    read: int = 0
-    newest: datetime | None = None
-    broken_count: int = 0
-    broken: list[str] = field(default_factory=list)
-
-    def note_broken(self, name: str) -> None:
-        self.broken_count += 1
-        if len(self.broken) < _MOST_NAMED:
-            self.broken.append(clean(name, 200))
-
-
-def read_folder(folder: Path, packages: Collection[Package], cancelled: Event | None = None) -> FolderRead:
-    """What the folder has about these packages. Raises OsvUnavailable, LookupCancelled."""
-    wanted = frozenset(packages)
-    result = FolderRead()
-    for name, content in _contents(folder, result):
-        if cancelled is not None and cancelled.is_set():
-            raise LookupCancelled
-        try:
-            _take(content, wanted, result)
-        except (EntryInvalid, ValueError, RecursionError):
-            result.note_broken(name)
-    if result.read == 0:
-        broken = f" ({result.broken_count} broken files)" if result.broken_count else ""
-        raise OsvUnavailable(f"there is no vulnerability data in {folder}{broken}")
-    return result
-
-
-def _take(content: bytes, wanted: frozenset[Package], result: FolderRead) -> None:
-    value = json.loads(content)
-    packages = set(package_names(value))
-    result.read += 1
-    changed = modified(value)
-    if changed is not None and (result.newest is None or changed > result.newest):
-        result.newest = changed
-    if packages & wanted:
-        entry = read_entry(value)
-        known = result.entries.get(entry.id)
-        # The same entry may be there twice, as a file and in an export: the later state counts.
-        if known is None or _is_later(entry, known):
-            result.entries[entry.id] = entry
-
-
-def _is_later(entry: Entry, known: Entry) -> bool:
-    return entry.modified is not None and (known.modified is None or entry.modified > known.modified)
-
-
-def _contents(folder: Path, result: FolderRead) -> Iterator[tuple[str, bytes]]:
+def sources(folder: Path, broken: Broken) -> list[str]:
+    """The names, within the folder, of all that may hold entries, in order; one that cannot be printed is told to
+    `broken`. Raises OsvUnavailable without a folder."""
     if not folder.is_dir():
         raise OsvUnavailable(f"there is no folder {folder} with vulnerability data")
-    for parent, folders, files in os.walk(folder, onerror=lambda error: result.note_broken(str(error.filename))):
-        folders.sort()
-        for base in sorted(files):
-            path = Path(parent, base)
-            name = os.fspath(path.relative_to(folder))
-            if base.endswith(".json"):
-                try:
-                    yield name, _content(path)
-                except (OSError, EntryInvalid):
-                    result.note_broken(name)
-            elif base.endswith(".zip"):
-                yield from _zipped(path, name, result)
+    names = []
+    for parent, _, files in os.walk(folder, onerror=lambda error: broken(str(error.filename))):
+        within = os.path.relpath(parent, folder)
+        prefix = "" if within == "." else f"{within}/"
+        names += [f"{prefix}{file}" for file in files if file.endswith((".json", ".zip"))]
+    for name in sorted(names):
+        if not name.isprintable():
+            broken(name)
+    return sorted(name for name in names if name.isprintable())
 
 
-def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return _bounded(file.read(_LONGEST_ENTRY + 1))
+def contents(
+    folder: Path, source: str, broken: Broken, members: Collection[str] | None = None
+) -> Iterator[tuple[Place, bytes]]:
+    """The entries of one source, or of an export only those of these names; what cannot be read is told to `broken`."""
+    if source.endswith(".zip"):
+        yield from _zipped(folder / source, source, broken, members)
+        return
+    try:
+        with (folder / source).open("rb") as file:
+            content = file.read(_LONGEST_ENTRY + 1)
+    except OSError:
+        content = b""
+    if 0 < len(content) <= _LONGEST_ENTRY:
+        yield Place(source), content
+    else:
+        broken(source)
 
 
-def _zipped(path: Path, name: str, result: FolderRead) -> Iterator[tuple[str, bytes]]:
+def _zipped(path: Path, source: str, broken: Broken, members: Collection[str] | None) -> Iterator[tuple[Place, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
+            for entry in archive.infolist() if members is None else map(archive.getinfo, sorted(members)):
                 if entry.filename.endswith(".json"):
+                    place = Place(source, entry.filename)
                     content = _unzipped(archive, entry)
                     if content is None:
-                        result.note_broken(f"{name}: {entry.filename}")
+                        broken(str(place))
                     else:
-                        yield f"{name}: {entry.filename}", content
-    except _BROKEN_ZIP:
-        result.note_broken(name)
+                        yield place, content
+    except (*_BROKEN_ZIP, KeyError):
+        broken(source)
 
 
 def _unzipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
+    """None for what is broken, and for what is larger than an entry is, whatever it is said to be."""
     try:
-        with archive.open(entry) as content:
-            return _bounded(content.read(_LONGEST_ENTRY + 1))
-    except (*_BROKEN_ZIP, EntryInvalid):
+        with archive.open(entry) as file:
+            content = file.read(_LONGEST_ENTRY + 1)
+    except _BROKEN_ZIP:
         return None
-
-
-def _bounded(content: bytes) -> bytes:
-    if len(content) > _LONGEST_ENTRY:
-        raise EntryInvalid(f"it is longer than {_LONGEST_ENTRY} bytes")
-    return content
+    return content if len(content) <= _LONGEST_ENTRY else None

@@ -30,7 +30,7 @@ from app.infrastructure.sandbox.spec import (
     SandboxSpec,
 )
 from app.infrastructure.scanners.left_out import left_out_findings
-from app.infrastructure.scanners.report import Report, ReportInvalid, read_report
+from app.infrastructure.scanners.report import SCANNER_VERSION, Report, ReportInvalid, read_report
 from app.infrastructure.scanners.wording import LONGEST_TEXT, clean
 
 SCAN_LIMITS = Limits(
@@ -106,7 +106,7 @@ def _report(outcome: SandboxOutcome, folder: Path, log: Path) -> Report:
     if report.failure is not None:
         return _failed(f"the scanner says: {report.failure}")
     findings = (*left_out_findings(report.left_out), *report.findings)
-    return replace(report, findings=findings)
+    return replace(report, findings=findings, version=SCANNER_VERSION)
 
 
 def _failed(sentence: str) -> Report:

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from app.domain.components import Component, Ecosystem
 from app.domain.findings import Finding, Severity
+from app.infrastructure.scanners.version import scanner_version
 from app.infrastructure.scanners.wording import LONGEST_NAME, LONGEST_TEXT, clean
 
-# Changes whenever the same bytes could give another report: rules, detectors, bounds, the libraries' versions.
-SCANNER_VERSION = "1"
+SCANNER_VERSION = scanner_version()
 
 MOST_FINDINGS = 10_000
 MOST_COMPONENTS = 20_000

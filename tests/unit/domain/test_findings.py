@@ -100,6 +100,7 @@ def test_a_policy_is_read_and_shown_again() -> None:
         "exceptions": [
             {"name": "known", "rule": "bandit.*", "file": None, "reason": "tests", "until": "2027-01-31"},
         ],
+        "licences": {"refused": []},
     }
     policy = read(body)
     assert policy == ScanPolicy(

@@ -48,7 +48,7 @@ SHOWN: dict[str, Any] = {
         "onInconclusive": "pause",
     },
     "approvals": {"required": 0, "roles": ["Approver"], "fourEyes": False, "timeout": "24h"},
-    "scan": {"stopAt": "high", "osvData": "optional", "exceptions": []},
+    "scan": {"stopAt": "high", "osvData": "optional", "exceptions": [], "licences": {"refused": []}},
     "build": {"network": "none"},
     "supersede": False,
     "overtaken": "supersede",

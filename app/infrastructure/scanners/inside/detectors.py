@@ -71,6 +71,20 @@ def _of_pattern(expression: str) -> Callable[[str, str], Iterator[str]]:
     return find
 
 
+def _aws_keys() -> Callable[[str, str], Iterator[str]]:
+    """The library's, but for what stands within base64: `ABIAAAAA...` is a row of zeros, not a key."""
+    find = _of_library(AWSKeyDetector())
+
+    def find_whole(name: str, line: str) -> Iterator[str]:
+        for secret in find(name, line):
+            at = line.find(secret)
+            around = line[max(at - 1, 0) : at] + line[at + len(secret) : at + len(secret) + 1]
+            if len(set(secret)) >= _LEAST_VARIETY and not _OF_BASE64.search(around):
+                yield secret
+
+    return find_whole
+
+
 def _from_library(
     name: str, kind: str, hint: Callable[[str], bool], plugin: BasePlugin, severity: Severity = Severity.HIGH
 ) -> Detector:
@@ -83,12 +97,14 @@ def _from_pattern(
     return Detector(f"secret.{name}", kind, severity, hint, _of_pattern(expression))
 
 
+_LEAST_VARIETY = 8
+_OF_BASE64 = re.compile("[A-Za-z0-9+]")
 _MEDIUM, _LOW = Severity.MEDIUM, Severity.LOW
 _GITLAB = r"(?:gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent)|gloas)-|GR1348941"
 
 # Patterns that hardly anything else matches; of those that something else does now and then, severity medium.
 CERTAIN = (
-    _from_library("aws-key", "AWS key", _pattern("A3T[A-Z0-9]|A[BCKS][ICS]A|(?i:aws)"), AWSKeyDetector()),
+    Detector("secret.aws-key", "AWS key", Severity.HIGH, _pattern("A3T[A-Z0-9]|A[BCKS][ICS]A|(?i:aws)"), _aws_keys()),
     _from_library("azure-storage-key", "Azure storage key", _any_of("AccountKey="), AzureStorageKeyDetector()),
     _from_library("github-token", "GitHub token", _pattern("gh[pousr]_"), GitHubTokenDetector()),
     _from_pattern("github-token", "GitHub token", _any_of("github_pat_"), r"\bgithub_pat_[A-Za-z0-9_]{22,255}"),

@@ -53,7 +53,7 @@ class Gathering:
     def find(self, severity: Severity, rule: str, text: str, file: str, line: int | None = None) -> None:
         key = (rule, severity)
         self._counts[key] += 1
-        if self._counts[key] <= _MOST_OF_ONE and len(self._findings) < MOST_FINDINGS - _MOST_RULES:
+        if self._counts[key] <= _MOST_OF_ONE and len(self._findings) < MOST_FINDINGS - _MOST_RULES - 1:
             self._findings.append(Finding(severity, rule, clean(text, LONGEST_TEXT), clean(file, LONGEST_NAME), line))
             return
         rest = self._rest.setdefault(rule if len(self._rest) < _MOST_RULES else "scan.more", _Rest(0, severity))
@@ -83,7 +83,7 @@ class Gathering:
     def report(self) -> Report:
         """In an order that depends on the content only."""
         rest = [
-            Finding(each.severity, rule, f"{each.count} more findings of this rule are not listed one by one")
+            Finding(each.severity, rule, f"findings of this rule that are not listed: {each.count}")
             for rule, each in self._rest.items()
         ]
         findings = sorted([*self._findings, *rest], key=_order)

@@ -22,7 +22,7 @@ from app.infrastructure.scanners.inside.reading import NotText, TooLarge, TooSlo
 from app.infrastructure.scanners.inside.walking import FoundFile, walk
 from app.infrastructure.scanners.report import Reason, Report, report_json
 
-# One file's share of the time, for each scanner.
+# One file's share of processor time, for each scanner.
 SECONDS_FOR_ONE = 20.0
 _LONGEST_NAME = 4096
 Look = Callable[[FoundFile, Gathering], None]

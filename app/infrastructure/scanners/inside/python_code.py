@@ -26,6 +26,8 @@ _STEPS = {"HIGH": 2, "MEDIUM": 1, "LOW": 0}
 _SEVERITIES = (Severity.LOW, Severity.MEDIUM, Severity.HIGH)
 # These repeat the password that they found.
 _TELLING = {"B105", "B106", "B107"}
+# Of high severity for bandit. MD5 and SHA-1 mostly name cache entries and speak old protocols.
+_AT_MOST_MEDIUM = {"B324"}
 
 
 class PythonCode:
@@ -55,7 +57,7 @@ class PythonCode:
 
 def _severity(issue: Issue) -> Severity:
     step = _STEPS.get(issue.severity, 0) - (2 - _STEPS.get(issue.confidence, 0))
-    return _SEVERITIES[max(step, 0)]
+    return _SEVERITIES[min(max(step, 0), 1 if issue.test_id in _AT_MOST_MEDIUM else 2)]
 
 
 def _text(issue: Issue) -> str:

@@ -25,6 +25,8 @@ from app.infrastructure.scanners.report import Reason
 MOST_BYTES = 32 * 1024 * 1024
 # Beyond these, only the known forms are looked for: minified code and data, where guesses are noise.
 _MOST_GUESSED = 2 * 1024 * 1024
+# The library's expressions for passwords take more than the square of a line's length.
+_LONGEST_GUESSED_LINE = 1000
 _LONGEST_LINE = 4096
 _OVERLAP = 512
 
@@ -91,21 +93,21 @@ def _secrets(file: FoundFile, text: str, gathering: Gathering) -> Iterator[_Secr
     if told_as is None and not detectors:
         return
     for number, line in enumerate(text.split("\n"), 1):
-        if len(line) > _LONGEST_LINE:
-            if told_as:
-                gathering.leave_out(Reason.LONG_LINE, f"{file.name}:{number}")
-            yield from _in_pieces(detectors, line, number)
-            continue
-        found = list(_certain(detectors, line, number))
-        if told_as and not found:
+        found = list(_in_pieces(detectors, line, number))
+        if told_as and len(line) > _LONGEST_GUESSED_LINE:
+            gathering.leave_out(Reason.LONG_LINE, f"{file.name}:{number}")
+        elif told_as and not found:
             found = list(_passwords(line, number, told_as))
-        if told_as and random and not found:
-            found = list(_random(line, number))
+            if random and not found:
+                found = list(_random(line, number))
         yield from found
 
 
 def _in_pieces(detectors: list[Detector], line: str, number: int) -> Iterator[_Secret]:
-    """A line of a megabyte, cut so that no expression takes its square; what lies in two pieces is told once."""
+    """Long lines are cut, so that no expression takes the square of a megabyte; what is in two pieces is told once."""
+    if len(line) <= _LONGEST_LINE:
+        yield from _certain(detectors, line, number)
+        return
     told: set[_Secret] = set()
     for start in range(0, len(line), _LONGEST_LINE - _OVERLAP):
         for secret in _certain(detectors, line[start : start + _LONGEST_LINE], number):

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
+from app.infrastructure.scanners.wording import clean
+
 # SPDX expression, or else the package's own words.
 Licence = tuple[str | None, str | None]
 NOT_STATED: Licence = (None, None)
@@ -30,6 +32,9 @@ _NAMES = {
     "bsd 2-clause license": "BSD-2-Clause",
     "bsd 3-clause": "BSD-3-Clause",
     "bsd 3-clause license": "BSD-3-Clause",
+    "3-clause bsd license": "BSD-3-Clause",
+    "bsd-3-clause license": "BSD-3-Clause",
+    "new bsd": "BSD-3-Clause",
     "new bsd license": "BSD-3-Clause",
     "modified bsd license": "BSD-3-Clause",
     "mozilla public license 2.0": "MPL-2.0",
@@ -76,7 +81,7 @@ def licence(stated: object) -> Licence:
     if known:
         return known, None
     # The whole text of a licence in the field of its name: its first words say which.
-    return (_expression(text), None) if _expression(text) else (None, text[:_LONGEST])
+    return (_expression(text), None) if _expression(text) else (None, clean(text, _LONGEST))
 
 
 def all_of(stated: Iterable[object]) -> Licence:
@@ -86,7 +91,7 @@ def all_of(stated: Iterable[object]) -> Licence:
         return NOT_STATED
     expressions = sorted({expression for expression, _ in licences if expression})
     if len(expressions) < len(set(licences)):
-        return None, "; ".join(expression or words or "" for expression, words in licences)[:_LONGEST]
+        return None, clean("; ".join(expression or words or "" for expression, words in licences), _LONGEST)
     if len(expressions) == 1:
         return expressions[0], None
     return " AND ".join(f"({each})" if " OR " in each else each for each in expressions), None
