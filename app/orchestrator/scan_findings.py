@@ -31,6 +31,7 @@ from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
 
 MOST_SHOWN = 100
+_INDEX = "osv.index"
 _STORED = """
 select report from scan_reports
  where tenant_id = %(tenant_id)s and digest = %(digest)s and scanner = %(scanner)s
@@ -51,9 +52,12 @@ class Looked:
 
     @property
     def stops(self) -> bool:
-        return any(each.stops for each in self.judged)
+        """An artifact that could not be looked through stops it whatever the policy says."""
+        return self.report.failure is not None or any(each.stops for each in self.judged)
 
     def sentence(self) -> str:
+        if self.report.failure is not None:
+            return self.report.failure
         return "; ".join((summary(self.judged), *self.told))
 
     def as_json(self) -> dict[str, Any]:
@@ -74,7 +78,8 @@ def look(
 ) -> Looked:
     """Look through the artifact, unless that was done before, and judge. Raises OSError, Unavailable."""
     report = _stored(orchestrator, tenant_id, digest) or _made(orchestrator, claimed, tenant_id, digest)
-    known, told = _vulnerabilities(report, orchestrator.settings.osv_data, policy)
+    settings = orchestrator.settings
+    known, told = _vulnerabilities(report, settings.osv_data, settings.workspaces, policy)
     findings = (*report.findings, *licence_findings(report.components, policy.licences), *known)
     return Looked(report, judge(findings, policy, today), told)
 
@@ -104,7 +109,7 @@ def _made(orchestrator: Orchestrator, claimed: ClaimedStage, tenant_id: UUID, di
 
 
 def _vulnerabilities(
-    report: Report, folder: Path | None, policy: ScanPolicy
+    report: Report, folder: Path | None, work_dir: Path, policy: ScanPolicy
 ) -> tuple[Sequence[Finding], tuple[str, ...]]:
     """What is known of the components today, and a word on the data. Without data the policy says what that means."""
     if not report.components:
@@ -112,7 +117,8 @@ def _vulnerabilities(
     try:
         if folder is None:
             raise OsvUnavailable("no vulnerability data is configured (HOTSWAP_OSV_DATA)")
-        result = known_vulnerabilities(report.components, folder)
+        work_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        result = known_vulnerabilities(report.components, folder, index=work_dir / _INDEX)
     except OsvUnavailable as missing:
         if policy.osv_data is OsvData.REQUIRED:
             return (Finding(Severity.CRITICAL, "osv.missing", f"{missing}, which the policy requires"),), ()

@@ -70,7 +70,8 @@ def validate(orchestrator: Orchestrator, nodes: Nodes, deployment_id: UUID) -> V
         text = "; ".join(f"{finding.name}: {finding.problem}" for finding in wrong[:5])
         return Verdict(False, f"{len(wrong)} of {len(findings)} nodes: {text}", wrong[0].output_tail)
     checks = max(len(subject.checks) for subject in subjects)
-    return Verdict(True, f"{_nodes(len(findings))} the right digest, {checks} check{'s' * (checks != 1)} passed on each")
+    passed = "1 check" if checks == 1 else f"{checks} checks"
+    return Verdict(True, f"{_nodes(len(findings))} the right digest, {passed} passed on each")
 
 
 def _asker(nodes: Nodes) -> Callable[[Subject], Finding]:

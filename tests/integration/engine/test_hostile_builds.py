@@ -51,8 +51,6 @@ ALLOCATE = "python3 -c 'x = []\nwhile True: x.append(bytearray(16 << 20))'"
 FORKS = (
     "python3 -c 'import os, time\nwhile True:\n  try: os.fork() or time.sleep(60)\n  except OSError: time.sleep(0.01)'"
 )
-    "python3 -c 'import os, time\nwhile True:\n  try: os.fork() or time.sleep(60)\n  except OSError: time.sleep(0.01)'"
-)
 
 
 @pytest.mark.parametrize(

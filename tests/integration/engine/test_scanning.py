@@ -10,6 +10,8 @@ import pytest
 
 from app.domain.deployment import DeploymentStatus
 from app.domain.policy import parse_policy
+from app.infrastructure.scanners.report import Report
+from app.orchestrator import scan_findings
 from app.orchestrator.context import Orchestrator
 from tests.integration.engine.conftest import Lab
 from tests.integration.engine.sources import BUILD, SCAN, Works
@@ -131,3 +133,16 @@ def test_a_licence_that_the_policy_refuses_stops_it(works: Works) -> None:
     assert scanned(works)["status"] == "Succeeded"
     policy(works.lab, licences={"refused": ["AGPL-*"]})
     assert "which the policy refuses" in scanned(works)["message"]
+
+
+def test_what_cannot_be_looked_through_does_not_pass_whatever_the_policy_says(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = Report(failure="the scanner ended after 300.0 s: its limit of wall time was reached")
+    monkeypatch.setattr(scan_findings, "look_through", lambda *_: failed)
+    works.publish(build=None)
+    policy(works.lab, stopAt="never")
+    stage = scanned(works)
+    assert stage["status"] == "Failed"
+    assert stage["message"] == failed.failure
+    assert works.lab.sql("select count(*) from scan_reports") == [(0,)], "it is of this attempt only"
