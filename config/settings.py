@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -115,6 +116,7 @@ class Settings(BaseModel):
     approver_password: SecretStr | None = None
     viewer_password: SecretStr | None = None
     given_passwords: str = ""  # users (comma) whose password above holds even if they exist: the local stack's choice
+    given_at: AwareDatetime | None = None  # RFC 3339: when they were given; what was changed after that stays
 
     # Listeners.
     host: str = "127.0.0.1"

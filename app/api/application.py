@@ -6,6 +6,7 @@ from apiflask import APIFlask
 from apispec import APISpec
 
 from app.api import (
+    api_tokens,
     approvals,
     authentication,
     clusters,
@@ -23,6 +24,7 @@ from app.api import (
     status,
     tokens,
     uploads,
+    users,
 )
 from app.api.dependencies import Dependencies
 from app.api.routing import Operation
@@ -34,10 +36,13 @@ from app.orchestrator.context import Orchestrator
 from app.orchestrator.deployment_events import EventWatch
 from app.orchestrator.health import HealthMonitor
 from app.orchestrator.nodes import NodeLogs
+from app.orchestrator.token_use import TokenUse
 
 VERSION = "0.1.0"
 ROUTES = (
     authentication.routes,
+    api_tokens.routes,
+    users.routes,
     keys.routes,
     modules.routes,
     deployments.routes,
@@ -75,6 +80,7 @@ def create_app(orchestrator: Orchestrator, *, node_logs: NodeLogs | None = None)
         events=EventWatch(orchestrator),
         node_logs=node_logs or Nodes(settings),
         streams=Streams(max(1, settings.api_threads // 2)),
+        token_use=TokenUse(orchestrator.database),
     ).attach(app.extensions)
     tokens.configure(app, settings)
     observation.register(app)

@@ -6,12 +6,19 @@ from flask.typing import ResponseReturnValue
 
 from app.api.authorization import bearer_token
 from app.api.routing import Call, Routes, no_content
-from app.api.schemas.authentication import LoginInput, LogoutInput, RefreshInput, SessionOutput, UserOutput
+from app.api.schemas.authentication import (
+    LoginInput,
+    LogoutInput,
+    MeOutput,
+    PasswordInput,
+    RefreshInput,
+    SessionOutput,
+)
 from app.api.tokens import issue, refresh_of, session_of
-from app.api.wire import instant
+from app.api.wire import instant, instant_or_none
 from app.orchestrator import authentication
 from app.orchestrator.authentication import Account, OpenSession
-from app.orchestrator.roles import Role
+from app.orchestrator.roles import Role, ordered
 
 routes = Routes("authentication")
 
@@ -40,10 +47,37 @@ def logout(call: Call) -> ResponseReturnValue:
     return no_content()
 
 
-@routes.get("/authentication/me", role=Role.VIEWER, answers={200: UserOutput})
+@routes.get("/authentication/me", role=Role.VIEWER, answers={200: MeOutput})
 def me(call: Call) -> ResponseReturnValue:
-    """The user whose token this is."""
-    return _user(authentication.account(call.orchestrator, call.requester))
+    """The user whose token this is; with an API token also which one, and the roles that are left with it."""
+    shown = _user(authentication.account(call.orchestrator, call.requester))
+    used = call.requester.token
+    if used is None:
+        return shown
+    return {
+        **shown,
+        "roles": ordered(call.requester.roles),
+        "token": {"id": str(used.id), "name": used.name, "expiresAt": instant_or_none(used.expires_at)},
+    }
+
+
+@routes.post(
+    "/authentication/password", role=Role.VIEWER, body=PasswordInput, answers={204: None}, problems=(423, 429)
+)
+def change_password(call: Call) -> ResponseReturnValue:
+    """Give yourself another password. It ends your other sessions and, unless they are kept, your API tokens.
+
+    A wrong current password counts as a failed log-in. Refused with an API token.
+    """
+    body = call.body
+    authentication.change_password(
+        call.orchestrator,
+        call.requester,
+        body["current_password"],
+        body["password"],
+        keep_tokens=body["keep_tokens"],
+    )
+    return no_content()
 
 
 def _session(session: OpenSession) -> ResponseReturnValue:

@@ -7,7 +7,8 @@ from flask import g, request
 from app.api.dependencies import dependencies
 from app.api.tokens import session_of
 from app.domain.errors import NotAuthenticated, NotPermitted
-from app.orchestrator import authentication
+from app.infrastructure.api_tokens import is_meant_as_token
+from app.orchestrator import api_tokens, authentication
 from app.orchestrator.context import Requester
 from app.orchestrator.roles import Role
 
@@ -20,9 +21,20 @@ def bearer_token() -> str:
     return token.strip()
 
 
+def _requester(token: str) -> Requester:
+    shared = dependencies()
+    if not is_meant_as_token(token):
+        return authentication.identify(shared.orchestrator, session_of(token))
+    identified = api_tokens.identify(shared.orchestrator, token)
+    if identified.use_is_old:
+        shared.token_use.note(identified.token_id)
+    return identified.requester
+
+
 def authenticate(role: Role) -> Requester:
     """The requester, who has at least `role`. Raises NotAuthenticated, NotPermitted."""
-    requester = authentication.identify(dependencies().orchestrator, session_of(bearer_token()))
+    requester = _requester(bearer_token())
+    g.requester = requester
     g.username = requester.username
     g.tenant_id = requester.tenant_id
     if not role.granted_by(requester.roles):

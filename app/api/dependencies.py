@@ -12,6 +12,7 @@ from app.orchestrator.context import Orchestrator
 from app.orchestrator.deployment_events import EventWatch
 from app.orchestrator.health import HealthMonitor
 from app.orchestrator.nodes import NodeLogs
+from app.orchestrator.token_use import TokenUse
 
 _KEY = "hotswap"
 
@@ -24,6 +25,7 @@ class Dependencies:
     events: EventWatch
     node_logs: NodeLogs
     streams: Streams
+    token_use: TokenUse
 
     def attach(self, extensions: dict[str, object]) -> None:
         extensions[_KEY] = self

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import request
 from flask.typing import ResponseReturnValue
 
+from app.api.preconditions import etag, expected_version
 from app.api.routing import Call, Routes, no_content
-from app.api.schemas.environments import EnvironmentHeaders, EnvironmentOutput, PolicyInput
+from app.api.schemas.environments import EnvironmentOutput, PolicyInput
+from app.api.schemas.preconditions import IfMatchHeader
 from app.api.wire import instant
 from app.domain.errors import Invalid
 from app.orchestrator import environments
@@ -19,7 +20,6 @@ from app.orchestrator.roles import Role
 routes = Routes("environments")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,61}")
 _READ_ONLY = ("name", "version", "updated_at", "updated_by")
-_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 
 
 @routes.get("/environments", role=Role.VIEWER, answers={200: [EnvironmentOutput]})
@@ -39,7 +39,7 @@ def show(call: Call, name: str) -> ResponseReturnValue:
     "/environments/<name>",
     role=Role.ADMIN,
     body=PolicyInput,
-    headers=EnvironmentHeaders,
+    headers=IfMatchHeader,
     answers={200: EnvironmentOutput, 201: EnvironmentOutput},
     problems=(409, 428),
 )
@@ -60,22 +60,11 @@ def put(call: Call, name: str) -> ResponseReturnValue:
         {key: value for key, value in body.items() if key not in ("order", "reason")},
         order=body.get("order"),
         reason=body.get("reason"),
-        expected_version=_expected_version(call, name),
+        expected_version=expected_version(
+            lambda: environments.environment(call.orchestrator, call.requester, name).version
+        ),
     )
     return _answer(stored)
-
-
-def _expected_version(call: Call, name: str) -> int | None:
-    """The version of If-Match; `*` is the one of now; None without the header. Raises Invalid."""
-    given = request.headers.get("If-Match")
-    if given is None:
-        return None
-    if given.strip() == "*":
-        return environments.environment(call.orchestrator, call.requester, name).version
-    match = _ETAG.fullmatch(given.strip())
-    if match is None:
-        raise Invalid({"If-Match": ['must be the ETag that GET gave, such as "3"']})
-    return int(match[1])
 
 
 @routes.operation("DELETE", "/environments/<name>", role=Role.ADMIN, answers={204: None}, problems=(404, 409))
@@ -86,7 +75,7 @@ def delete(call: Call, name: str) -> ResponseReturnValue:
 
 
 def _answer(view: EnvironmentView) -> ResponseReturnValue:
-    return _shown(view), 201 if view.created else 200, {"ETag": f'"{view.version}"'}
+    return _shown(view), 201 if view.created else 200, etag(view.version)
 
 
 def _shown(view: EnvironmentView) -> dict[str, Any]:

@@ -54,5 +54,12 @@ def _end(response: Response, *, quiet: bool) -> Response:
         status=response.status_code,
         milliseconds=round(seconds * 1000, 1),
         user=g.get("username"),
+        **_api_token(),
     )
     return response
+
+
+def _api_token() -> dict[str, str]:
+    """The name of the API token that was used, where one was; the token itself is written nowhere."""
+    used = getattr(g.get("requester"), "token", None)
+    return {"apiToken": used.name} if used is not None else {}

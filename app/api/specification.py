@@ -14,6 +14,12 @@ from app.api.routing import Body, Operation
 from app.api.schemas.problem import Problem
 
 BEARER = "bearer"
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "The token of a log-in (a JWT), or an API token of a user (`hs_...`) for build servers.",
+}
 _PLACEHOLDER = re.compile(r"<(?:(\w+):)?(\w+)>")
 _PROBLEM_TEXT = {
     400: "Malformed or invalid; `errors` names every bad field",
@@ -35,7 +41,7 @@ _PROBLEM_TEXT = {
 
 def describe(spec: APISpec, operations: Iterable[Operation]) -> APISpec:
     """Add every operation to `spec`."""
-    spec.components.security_scheme(BEARER, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    spec.components.security_scheme(BEARER, _SCHEME)
     spec.components.schema("Problem", schema=Problem)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:

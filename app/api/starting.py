@@ -21,7 +21,7 @@ from app.infrastructure.db.engine import Database
 from app.infrastructure.logs import configure_logging
 from app.infrastructure.outbox import Publisher
 from app.infrastructure.presence import Presence
-from app.orchestrator.bootstrap import bootstrap, prepare_folders, trusted_keys
+from app.orchestrator.bootstrap import bootstrap, check_first_passwords, prepare_folders, trusted_keys
 from app.orchestrator.context import Orchestrator
 from config.settings import EXIT_CODE, SettingsError, settings_or_exit
 
@@ -40,6 +40,7 @@ def started(create: Callable[[Orchestrator], Flask], publisher: Publisher, *, ro
     try:
         prepare_folders(settings)
         trusted_keys(settings)
+        check_first_passwords(settings)
     except (SettingsError, Unavailable) as error:
         print(f"hotswap: {error}", file=sys.stderr)
         raise SystemExit(EXIT_CODE) from None

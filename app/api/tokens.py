@@ -12,6 +12,7 @@ from flask_jwt_extended import JWTManager, create_access_token, create_refresh_t
 from flask_jwt_extended.exceptions import JWTExtendedException
 
 from app.domain.errors import NotAuthenticated
+from app.infrastructure.api_tokens import is_meant_as_token
 from app.orchestrator.authentication import OpenSession
 from config.settings import Settings
 
@@ -38,7 +39,9 @@ def issue(session: OpenSession) -> tuple[str, str, datetime]:
 
 
 def session_of(access_token: str) -> UUID:
-    """The session of a valid access token. Raises NotAuthenticated."""
+    """The session of a valid access token. Raises NotAuthenticated, also for an API token, which has no session."""
+    if is_meant_as_token(access_token):
+        raise NotAuthenticated("An API token has no session to end: revoke it instead.")
     return UUID(_claims(access_token, "access")[_SESSION])
 
 

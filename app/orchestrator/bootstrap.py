@@ -1,27 +1,33 @@
 """What must be there before the first request: environments, the built-in users, the keys that are trusted at once.
 
 Every process of the API calls it before its first request. It runs under an advisory lock, adds what is missing and
-changes nothing that is there: a policy that somebody edited and a password that somebody changed stay. Only passwords
-that were given to the local stack at this start (`given_passwords`) hold whatever was before.
+changes nothing that is there: a policy that somebody edited and a password that somebody changed stay. The built-in
+users are made until there is an Admin; from then on there always is one, and who else there is, Admins decide: a user
+that they removed does not come back at the next start. Only passwords that were given to the local stack at this start
+(`given_passwords`) hold whatever was before; like every other change of a password they end the user's sessions and
+tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, exists, func, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from agent.signatures import KeyInvalid, key_id, load_public, public_pem
+from app.domain.accounts import password_faults
 from app.domain.policy import Policy, StrategyKind
 from app.infrastructure.artifacts import ArtifactStore
 from app.infrastructure.db.models import DEFAULT_TENANT, Environment, PublisherKey, User
 from app.infrastructure.passwords import hash_password, verify_password
 from app.orchestrator.context import Orchestrator
+from app.orchestrator.credentials import end_sessions, revoke_tokens
 from app.orchestrator.roles import Role
 from config.settings import Settings, SettingsError
 
@@ -45,15 +51,20 @@ def bootstrap(orchestrator: Orchestrator) -> None:
     with orchestrator.database.session() as session:
         session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
         _environments(orchestrator, session)
-        for user in users:
-            session.execute(insert(User).values(user).on_conflict_do_nothing())
+        if not _has_admin(session):
+            for user in users:
+                session.execute(insert(User).values(user).on_conflict_do_nothing())
         for username, password_hash in changed.items():
-            session.execute(
-                update(User)
-                .where(User.tenant_id == DEFAULT_TENANT, User.username == username)
-                .values(password_hash=password_hash)
-            )
+            _set_password(session, username, password_hash, orchestrator.settings.given_at)
         _trust(orchestrator, session, keys)
+
+
+def check_first_passwords(settings: Settings) -> None:
+    """Raises SettingsError for one that breaks the rule for passwords."""
+    for role, password in _first_passwords(settings).items():
+        if password is not None:
+            for fault in password_faults(password.get_secret_value(), role.value.lower()):
+                raise SettingsError(f"HOTSWAP_{role.value.upper()}_PASSWORD {fault}")
 
 
 def prepare_folders(settings: Settings) -> None:
@@ -100,9 +111,11 @@ def _first_passwords(settings: Settings) -> dict[Role, SecretStr | None]:
 
 
 def _missing_users(orchestrator: Orchestrator) -> list[dict[str, Any]]:
-    """Rows for those of the built-in users that have a first password and are not there."""
+    """Rows of the built-in users that have a first password and are not there; none once there is an Admin."""
     first_passwords = _first_passwords(orchestrator.settings)
     with orchestrator.database.session() as session:
+        if _has_admin(session):
+            return []
         known = set(session.scalars(select(User.username).where(User.tenant_id == DEFAULT_TENANT)))
     return [
         {
@@ -119,8 +132,28 @@ def _missing_users(orchestrator: Orchestrator) -> list[dict[str, Any]]:
     ]
 
 
+def _has_admin(session: Session) -> bool:
+    enabled_admin = User.roles.contains([Role.ADMIN.value]) & ~User.disabled
+    return bool(session.scalar(select(exists().where(User.tenant_id == DEFAULT_TENANT, enabled_admin))))
+
+
+def _set_password(session: Session, username: str, password_hash: str, given_at: datetime | None) -> None:
+    mine = (User.tenant_id == DEFAULT_TENANT, User.username == username, _unchanged_since(given_at))
+    for user_id in session.scalars(
+        update(User)
+        .where(*mine)
+        .values(password_hash=password_hash, password_changed_at=func.hotswap_now(), version=User.version + 1)
+        .returning(User.id)
+    ).all():
+        end_sessions(session, user_id)
+        revoke_tokens(session, user_id)
+
+
 def _given_passwords(orchestrator: Orchestrator) -> dict[str, str]:
-    """The new hashes of users who exist and whose given password (`given_passwords`) is another than theirs."""
+    """The new hashes of users who exist and whose given password (`given_passwords`) is another than theirs.
+
+    What somebody changed since they were given stays: a process of the API may well begin long after the stack did.
+    """
     settings = orchestrator.settings
     given = {
         role.value.lower(): password
@@ -130,7 +163,7 @@ def _given_passwords(orchestrator: Orchestrator) -> dict[str, str]:
     with orchestrator.database.session() as session:
         rows = session.execute(
             select(User.username, User.password_hash).where(
-                User.tenant_id == DEFAULT_TENANT, User.username.in_(list(given))
+                User.tenant_id == DEFAULT_TENANT, User.username.in_(list(given)), _unchanged_since(settings.given_at)
             )
         ).all()
     return {
@@ -138,6 +171,12 @@ def _given_passwords(orchestrator: Orchestrator) -> dict[str, str]:
         for username, encoded in rows
         if not verify_password(encoded, given[username].get_secret_value())
     }
+
+
+def _unchanged_since(moment: datetime | None) -> ColumnElement[bool]:
+    if moment is None:
+        return true()
+    return or_(User.password_changed_at.is_(None), User.password_changed_at < moment)
 
 
 def _trust(orchestrator: Orchestrator, session: Session, keys: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Event
 from uuid import UUID
 
@@ -16,14 +17,28 @@ from config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
+class UsedToken:
+    """The API token that a request came with."""
+
+    id: UUID
+    name: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asks: an authenticated user of a tenant, or the system itself."""
+    """Who asks: an authenticated user of a tenant, or the system itself.
+
+    A user asks from a session, or with an API token; then `roles` are those that both have.
+    """
 
     username: str
     roles: frozenset[str]
     user_id: UUID | None = None
     email: str | None = None
     tenant_id: UUID = DEFAULT_TENANT
+    session_id: UUID | None = None
+    token: UsedToken | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.local.datafolder import DataFolder
@@ -205,6 +206,7 @@ def _environment(
     for user, password in users.items():
         made[f"HOTSWAP_{user.upper()}_PASSWORD"] = password
     made["HOTSWAP_GIVEN_PASSWORDS"] = ",".join(user for user in users if outer.get(f"HOTSWAP_{user.upper()}_PASSWORD"))
+    made["HOTSWAP_GIVEN_AT"] = datetime.now(UTC).isoformat()
     if not _given(outer, DATABASE_VARIABLES):
         made["HOTSWAP_DATABASE_URL_FILE"] = _url_file(data, "database-url", _postgres(data, ports).url())
     if not _given(outer, BROKER_VARIABLES):

@@ -6,11 +6,10 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.domain.accounts import password_faults
 from deploy.local.errors import StackError
 
 USERS = ("admin", "deployer", "approver", "viewer")
-SHORTEST_PASSWORD = 12
-PRODUCT = "hotswap"
 
 
 class PasswordError(StackError):
@@ -62,9 +61,5 @@ def passwords(environment: Mapping[str, str], kept: Path) -> dict[str, str]:
 
 
 def _check(user: str, password: str) -> None:
-    variable = f"HOTSWAP_{user.upper()}_PASSWORD"
-    if len(password) < SHORTEST_PASSWORD:
-        raise PasswordError(f"{variable} is too short: at least {SHORTEST_PASSWORD} characters")
-    for word in (user, PRODUCT):
-        if word in password.lower():
-            raise PasswordError(f"{variable} contains {word!r}: choose one that does not")
+    for fault in password_faults(password, user):
+        raise PasswordError(f"HOTSWAP_{user.upper()}_PASSWORD {fault}")

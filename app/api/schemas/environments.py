@@ -21,13 +21,6 @@ class PolicyInput(Input):
     reason = fields.Raw()
 
 
-class EnvironmentHeaders(Input):
-    if_match = fields.String(data_key="If-Match")
-
-    def on_bind_field(self, field_name: str, field_obj: fields.Field[object]) -> None:
-        """A header keeps its name."""
-
-
 class EnvironmentOutput(Output):
     name = fields.String(required=True)
     order = fields.Integer(required=True)

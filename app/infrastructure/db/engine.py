@@ -64,6 +64,7 @@ class Database:
             max_overflow=settings.database_pool_overflow,
             pool_timeout=settings.database_pool_timeout,
             pool_pre_ping=False,
+            hide_parameters=True,  # an error would otherwise tell the log what was to be stored, hashes among it
             connect_args={
                 "connect_timeout": max(2, round(settings.database_connect_timeout)),
                 "application_name": application,

@@ -29,6 +29,15 @@ CONTRACT = {
     "POST /api/v1/authentication/refresh": None,
     "POST /api/v1/authentication/logout": None,
     "GET /api/v1/authentication/me": Role.VIEWER,
+    "POST /api/v1/authentication/password": Role.VIEWER,
+    "GET /api/v1/authentication/tokens": Role.VIEWER,
+    "POST /api/v1/authentication/tokens": Role.VIEWER,
+    "DELETE /api/v1/authentication/tokens/{token_id}": Role.VIEWER,
+    "GET /api/v1/users": Role.ADMIN,
+    "POST /api/v1/users": Role.ADMIN,
+    "GET /api/v1/users/{user_id}": Role.ADMIN,
+    "PATCH /api/v1/users/{user_id}": Role.ADMIN,
+    "DELETE /api/v1/users/{user_id}": Role.ADMIN,
     "GET /api/v1/keys": Role.VIEWER,
     "POST /api/v1/keys": Role.ADMIN,
     "DELETE /api/v1/keys/{key_id}": Role.ADMIN,
@@ -120,6 +129,37 @@ def test_who_lacks_the_role_gets_403_and_who_has_it_does_not(
                 problem_of(answer)
             else:
                 assert answer.status_code not in (401, 403) and answer.status_code < 500, (operation, answer.text)
+
+
+def test_a_token_may_what_its_role_may_on_every_operation(
+    client: FlaskClient, guarded: list[Operation], admin: Headers, viewer: Headers
+) -> None:
+    """Tokens of an Admin with each role; that of a Viewer may nothing more, whatever it was made with."""
+    for role in Role:
+        body = {"name": f"ci-{role.value}", "roles": [role.value]}
+        made = client.post("/api/v1/authentication/tokens", json=body, headers=admin)
+        assert made.status_code == 201, made.text
+        headers = {"Authorization": f"Bearer {made.json['token']}"}  # type: ignore[index]
+        for operation in guarded:
+            assert operation.role is not None
+            answer = call(client, operation, headers)
+            if role.rank < operation.role.rank:
+                assert answer.status_code == 403, (operation, role)
+                problem_of(answer)
+            else:
+                assert answer.status_code not in (401, 403) and answer.status_code < 500, (operation, answer.text)
+    too_much = client.post(
+        "/api/v1/authentication/tokens", json={"name": "ci", "roles": ["Deployer"]}, headers=viewer
+    )
+    assert too_much.status_code == 400 and problem_of(too_much)["errors"].keys() == {"roles"}
+
+
+def test_tokens_that_are_none_are_401_on_every_operation(client: FlaskClient, guarded: list[Operation]) -> None:
+    for token in ("hs_" + "x" * 43, "hs_", "hs_" + "\u00e9" * 43):
+        for operation in guarded:
+            answer = call(client, operation, {"Authorization": f"Bearer {token}"})
+            assert answer.status_code == 401, (operation, token)
+            problem_of(answer)
 
 
 def test_unknown_paths_and_methods_are_problems(client: FlaskClient, viewer: Headers) -> None:

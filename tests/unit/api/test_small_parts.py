@@ -14,7 +14,7 @@ from app.api.streaming import Streams, frame
 from app.api.tracing import trace_id_of
 from app.domain.errors import Invalid, NotPermitted, TooMany
 from app.orchestrator.paging import cursor_of, parse_cursor
-from app.orchestrator.roles import Role
+from app.orchestrator.roles import Role, ordered, smaller
 
 NODE = UUID("01900000-0000-7000-8000-00000000beef")
 
@@ -30,6 +30,13 @@ def test_each_role_includes_those_before_it() -> None:
     assert Role.VIEWER.granted_by(["Admin"]) and Role.ADMIN.granted_by(["Viewer", "Admin"])
     assert not Role.DEPLOYER.granted_by(["Viewer"])
     assert not Role.VIEWER.granted_by(["viewer", "Root", ""]) and not Role.VIEWER.granted_by([])
+
+
+def test_the_smaller_of_two_rights() -> None:
+    assert smaller(["Admin"], ["Deployer"]) == {"Deployer"} == smaller(["Deployer"], ["Approver", "Viewer"])
+    assert smaller(["Viewer"], ["Admin"]) == {"Viewer"}
+    assert smaller(["Root"], ["Admin"]) == smaller(["Admin"], []) == frozenset()
+    assert ordered(["Admin", "Viewer", "Admin", "Root"]) == ["Viewer", "Admin"]
 
 
 def test_cursors_go_there_and_back() -> None:

@@ -13,11 +13,12 @@ from app.infrastructure.db.models.deployments import (
 from app.infrastructure.db.models.environments import Environment, EnvironmentChange, PublisherKey
 from app.infrastructure.db.models.nodes import DesiredRelease, Node, NodeRelease
 from app.infrastructure.db.models.releases import BuiltArtifact, Module, PassedTests, Release, ScanReport
-from app.infrastructure.db.models.tenancy import LoginFailures, LoginSession, Tenant, User
+from app.infrastructure.db.models.tenancy import ApiToken, LoginFailures, LoginSession, Tenant, User
 from app.infrastructure.db.models.work import Executor, OutboxRow
 
 __all__ = [
     "DEFAULT_TENANT",
+    "ApiToken",
     "Base",
     "BuiltArtifact",
     "Deployment",

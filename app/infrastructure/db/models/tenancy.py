@@ -1,11 +1,11 @@
-"""Tenants, users, and what keeps log-ins honest."""
+"""Tenants, users, their API tokens, and what keeps log-ins honest."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,6 +20,8 @@ class Tenant(Base):
 
 
 class User(Owned, Base):
+    """`version` grows with every edit; it is the ETag. `password_changed_at` is NULL while the first one holds."""
+
     __tablename__ = "users"
     __table_args__ = (UniqueConstraint("tenant_id", "username"),)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -29,6 +31,8 @@ class User(Owned, Base):
     password_hash: Mapped[str] = mapped_column(Text)
     roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
     disabled: Mapped[bool] = mapped_column(default=False, server_default="false")
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    password_changed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=durable_now())
 
 
@@ -52,4 +56,27 @@ class LoginSession(Owned, Base):
     refresh_id: Mapped[UUID] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(server_default=durable_now())
     expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class ApiToken(Owned, Base):
+    """A token of a user for a build server. Of the token itself only `token_hash` (SHA-256) and its beginning are kept.
+
+    A revoked one stays for a while, so that who still uses it is told what happened; its name is free again.
+    """
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (
+        Index("uq_api_tokens_name", "user_id", "name", unique=True, postgresql_where=text("revoked_at is null")),
+        Index("ix_api_tokens_user_newest", "user_id", "id"),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(Text)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    prefix: Mapped[str] = mapped_column(Text)
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(server_default=durable_now())
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
