@@ -75,7 +75,8 @@ class ApiToken:
         return self._token
 
     def renewed(self, post: Post, refused: str) -> str:
-        raise NotLoggedIn("the server does not accept the token in HOTSWAP_TOKEN: it is wrong, revoked or expired")
+        why = "it is wrong, revoked or expired, or its user is disabled"
+        raise NotLoggedIn(f"the server does not accept the token in HOTSWAP_TOKEN: {why}")
 
 
 class PasswordLogin:

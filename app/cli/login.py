@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from app.cli.authentication import log_in
 from app.cli.errors import CliError, UsageProblem
 from app.cli.invocation import Invocation, invocation
 from app.cli.kept_logins import Account, Session, is_server_name
-from app.cli.output import fields, one_line
+from app.cli.output import fields, one_line, when
 
 
 def login(
@@ -68,6 +68,7 @@ def whoami(ctx: typer.Context) -> None:
         ("name", user.get("fullName")),
         ("email", user.get("email")),
         ("roles", ", ".join(user.get("roles") or [])),
+        ("token", _token(user.get("token"))),
         ("server", run.configuration.url),
     ]
     run.output.result(user, fields(pairs))
@@ -92,6 +93,14 @@ def _call_it(run: Invocation, name: str) -> None:
         raise UsageProblem(f"[servers.{name}] in {file} has another url: change it there, or leave --url out")
     if run.flags.url is None:
         run.choose(name)
+
+
+def _token(token: dict[str, Any] | None) -> str | None:
+    """The API token that the server was asked with; None for a log-in."""
+    if not token:
+        return None
+    until = f", good until {when(token['expiresAt'])}" if token.get("expiresAt") else ""
+    return f"{one_line(token.get('name'))}{until}"
 
 
 def revoke(run: Invocation, session: Session) -> None:

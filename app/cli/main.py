@@ -25,6 +25,8 @@ COMMANDS = (
     Entry("node", "app.cli.node:app", "Nodes: list, show, log, drain, undrain, remove."),
     Entry("cluster", "app.cli.cluster:app", "The nodes of one environment and what they run."),
     Entry("environment", "app.cli.environment:app", "Environments and their policies: show, edit, apply."),
+    Entry("user", "app.cli.user:app", "Users: list, show, add, change, remove, password."),
+    Entry("token", "app.cli.api_token:app", "API tokens for build servers: list, create, revoke."),
     Entry("completion", "app.cli.completion:completion", "Shell completion for bash, zsh or fish.", Takes.OUTPUT),
 )
 

@@ -10,7 +10,7 @@ from flask import g
 from marshmallow import ValidationError, fields, validates, validates_schema
 
 from app.api.schemas.fields import Input, Moment, Output, PageQuery, Text
-from app.api.schemas.users import role_list
+from app.api.schemas.users import readable, role_list
 from app.domain.durations import parse_duration
 from app.infrastructure.api_tokens import contains_token
 from app.orchestrator import api_tokens
@@ -41,8 +41,7 @@ class NewTokenInput(Input):
 
     @validates("name")
     def _name(self, value: str, data_key: str, **_: Any) -> None:
-        if not value.strip() or not value.isprintable():
-            raise ValidationError("must be a name that can be read")
+        readable(value)
         if contains_token(value):
             raise ValidationError("contains a token: a name is shown to everybody")
 

@@ -28,6 +28,17 @@ class Email(fields.Email):
         super().__init__(validate=validate.Length(max=_LONGEST_EMAIL), **more)
 
 
+def readable(value: str) -> None:
+    """A text for people: nothing in it moves a cursor, hides, or turns the direction of writing."""
+    if not value.strip() or not value.isprintable():
+        raise ValidationError("must be a name that can be read")
+
+
+class PersonName(fields.String):
+    def __init__(self, **more: Any) -> None:
+        super().__init__(validate=[validate.Length(min=1, max=200), readable], **more)
+
+
 class ReadOnly(fields.Raw):
     """A field that is refused by its own sentence, which says more than "unknown field"."""
 
@@ -38,7 +49,7 @@ class ReadOnly(fields.Raw):
 class NewUserInput(Input):
     username = Text(200, required=True)
     email = Email(required=True)
-    full_name = Text(200, required=True)
+    full_name = PersonName(required=True)
     roles = role_list(required=True)
     password = fields.String(required=True, metadata={"writeOnly": True, "description": PASSWORD_RULE})
     disabled = Flag(load_default=False)
@@ -58,7 +69,7 @@ class UserChangesInput(Input):
 
     username = ReadOnly(metadata={"description": "cannot be changed"}, load_only=True)
     email = Email()
-    full_name = Text(200)
+    full_name = PersonName()
     roles = role_list()
     disabled = Flag()
     password = fields.String(metadata={"writeOnly": True, "description": PASSWORD_RULE})

@@ -23,6 +23,8 @@ GROUPS = {
     "node": {"list", "show", "log", "drain", "undrain", "remove"},
     "cluster": {"show"},
     "environment": {"show", "edit", "apply"},
+    "user": {"list", "show", "add", "change", "remove", "password"},
+    "token": {"list", "create", "revoke"},
 }  # fmt: skip
 
 
