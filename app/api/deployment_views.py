@@ -34,6 +34,7 @@ def whole(view: DeploymentView) -> dict[str, Any]:
     return {
         **summary(row, view.now),
         "traceId": row.trace_id,
+        "requestedWith": row.requested_with,
         "requesterEmail": row.requester_email,
         "description": row.description,
         "strategy": row.strategy,

@@ -230,6 +230,7 @@ def _shown(view: DeploymentView, nodes: list[NodeView], output: Output, *, every
     pairs = [
         ("id", view.id),
         ("requested by", view.requested_by),
+        ("with the token", view.raw.get("requestedWith")),
         ("description", view.raw.get("description")),
         ("started", when(view.raw.get("startTime"))),
         ("ended", when(view.raw["endTime"]) if view.raw.get("endTime") else None),

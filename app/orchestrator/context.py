@@ -40,6 +40,10 @@ class Requester:
     session_id: UUID | None = None
     token: UsedToken | None = None
 
+    @property
+    def token_name(self) -> str | None:
+        return self.token.name if self.token is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Orchestrator:

@@ -143,6 +143,7 @@ def draft_of(connection: Raw, requester: Requester, submission: Submission, trac
         strategy=strategy,
         policy=policy,
         requested_by=requester.username,
+        requested_with=requester.token_name,
         trace_id=trace_id,
         requester_email=submission.requester_email,
         description=submission.description,

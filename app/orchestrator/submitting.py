@@ -30,6 +30,7 @@ class Draft:
 
     `builds`, `tests` and `approvals` say which of the stages before Deploy apply; `built_in` and `tested_in` which
     deployments did the first two before.
+    `requested_with` is the name of the API token that asked, if it was one.
     """
 
     kind: DeploymentKind
@@ -45,6 +46,7 @@ class Draft:
     requested_by: str
     trace_id: str
     requester_email: str | None = None
+    requested_with: str | None = None
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     not_before: datetime | None = None
@@ -153,6 +155,7 @@ def _values(draft: Draft, decision: Decision, place: int, now: datetime) -> dict
         "policy": json.dumps(draft.policy.to_json()),
         "force": draft.force,
         "requested_by": draft.requested_by,
+        "requested_with": draft.requested_with,
         "requester_email": draft.requester_email,
         "description": draft.description,
         "details": json.dumps(dict(draft.metadata)),

@@ -75,6 +75,7 @@ def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Dr
         strategy=StrategyKind(row[10]),
         policy=parse_policy(row[15]),
         requested_by=requester.username,
+        requested_with=requester.token_name,
         trace_id=trace_id,
         description=row[11],
         targets=read_targets(row[14]),
@@ -172,6 +173,7 @@ def _going_back(
         strategy=StrategyKind.DIRECT,
         policy=policy,
         requested_by=requester.username,
+        requested_with=requester.token_name,
         trace_id=trace_id,
         description=f"rollback of {row[4]} {row[6]}"
         + ("" if versions or not targets else ": no release ran before it"),

@@ -172,6 +172,9 @@ class StageOutput(Output):
 class DeploymentOutput(SummaryOutput):
     kind = fields.String(required=True)
     trace_id = fields.String(required=True)
+    requested_with = fields.String(
+        required=True, allow_none=True, metadata={"description": "the name of the API token that asked, if it was one"}
+    )
     requester_email = fields.String(required=True, allow_none=True)
     description = fields.String(required=True, allow_none=True)
     strategy = fields.String(required=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -64,7 +64,7 @@ class Database:
             max_overflow=settings.database_pool_overflow,
             pool_timeout=settings.database_pool_timeout,
             pool_pre_ping=False,
-            hide_parameters=True,  # an error would otherwise tell the log what was to be stored, hashes among it
+            hide_parameters=True,  # errors end in logs, and what was to be stored may be a hash (see _tell_no_rows)
             connect_args={
                 "connect_timeout": max(2, round(settings.database_connect_timeout)),
                 "application_name": application,
@@ -75,6 +75,7 @@ class Database:
         patience = settings.database_statement_timeout + _GRACE_SECONDS
         event.listen(self.engine, "do_connect", lambda *how: BoundedConnection.open(patience, *how[2:]))
         event.listen(self.engine, "checkout", _refuse_closed)
+        event.listen(self.engine, "handle_error", _tell_no_rows)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -123,3 +124,13 @@ def _refuse_closed(driver: Raw, *_: object) -> None:
     poll.register(driver.pgconn.socket, select.POLLIN | select.POLLRDHUP)
     if poll.poll(0):
         raise InvalidatePoolError("the server has closed the connection")
+
+
+def _tell_no_rows(context: ExceptionContext) -> None:
+    """Leave PostgreSQL's DETAIL out of an error's text: it repeats the row that was refused, hashes and all.
+
+    What was wrong with it is in the first line, and for a program in the error's `diag`.
+    """
+    for error in (context.original_exception, context.sqlalchemy_exception):
+        if error is not None and error.args and isinstance(error.args[0], str):
+            error.args = (error.args[0].partition("\nDETAIL:")[0], *error.args[1:])

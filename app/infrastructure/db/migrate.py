@@ -11,13 +11,13 @@ from alembic.config import Config
 
 from config.settings import settings_or_exit
 
-_HERE = Path(__file__).parent
+HERE = Path(__file__).parent
 
 
 def upgrade(sqlalchemy_url: str) -> None:
     """Run every migration that is missing, under an advisory lock, so that two starts at once are harmless."""
     config = Config()
-    config.set_main_option("script_location", str(_HERE / "migrations"))
+    config.set_main_option("script_location", str(HERE / "migrations"))
     config.attributes["url"] = sqlalchemy_url
     command.upgrade(config, "head")
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 from flask import Flask
+from pydantic import SecretStr
 
 from app.api.application import create_app
 from app.api.starting import Preparation
+from app.domain.errors import NotAuthenticated
 from app.infrastructure.db.engine import Database
 from app.infrastructure.outbox import SilentPublisher
+from app.orchestrator.authentication import change_password, identify, log_in
 from app.orchestrator.bootstrap import bootstrap
 from app.orchestrator.context import Orchestrator
 from config.settings import load
 from deploy.local.ports import free_ports
-from tests.integration.api.conftest import Headers, NoLogs
+from tests.integration.api.conftest import PASSWORD, Headers, NoLogs
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[3]
     ("module", "changes", "said"),
     [
         ("wsgi", {"HOTSWAP_JWT_SECRET": "weak"}, "HOTSWAP_JWT_SECRET"),
+        ("wsgi", {"HOTSWAP_VIEWER_PASSWORD": "eye-of-the-viewer"}, "HOTSWAP_VIEWER_PASSWORD contains 'viewer'"),
         ("agent_wsgi", {"HOTSWAP_ARTIFACTS_DIR": "/proc/none"}, "artifact store"),
         ("agent_wsgi", {"HOTSWAP_TRUSTED_KEYS_DIR": "{bad keys}"}, "team.pub"),
     ],
@@ -49,6 +55,44 @@ def test_bad_settings_are_one_line_and_exit_code_2(
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("hotswap: ") and said in line
+
+
+def test_a_built_in_user_that_was_removed_does_not_come_back(orchestrator: Orchestrator) -> None:
+    with psycopg.connect(orchestrator.settings.database_url, autocommit=True) as connection:
+        connection.execute("delete from users where username = 'approver'")
+        bootstrap(orchestrator)
+        assert connection.execute("select from users where username = 'approver'").fetchone() is None
+        # Without an Admin nobody could make users: then all that are missing are made, as at the first start.
+        connection.execute("update users set disabled = true where username = 'admin'")
+        bootstrap(orchestrator)
+        connection.execute("update users set disabled = false where username = 'admin'")
+        assert connection.execute("select roles from users where username = 'approver'").fetchone() == (["Approver"],)
+
+
+def test_a_given_password_holds_until_somebody_changes_it(orchestrator: Orchestrator) -> None:
+    """Each process of the API begins at its first request: that may be long after the stack did, and after a change."""
+    begun = datetime.now(UTC)
+    given = {"given_passwords": "viewer", "given_at": begun, "viewer_password": SecretStr("given-at-the-start")}
+    starting = replace(orchestrator, settings=orchestrator.settings.model_copy(update=given))
+    with psycopg.connect(orchestrator.settings.database_url, autocommit=True) as connection:
+        before = connection.execute("select password_hash from users where username = 'viewer'").fetchone()
+        assert before is not None
+        try:
+            session = log_in(orchestrator, "viewer", PASSWORD)
+            bootstrap(starting)
+            with pytest.raises(NotAuthenticated):
+                identify(orchestrator, session.id)
+            session = log_in(orchestrator, "viewer", "given-at-the-start")
+            requester = identify(orchestrator, session.id)
+            change_password(orchestrator, requester, "given-at-the-start", "changed-after-that", keep_tokens=True)
+            bootstrap(starting)
+            assert log_in(orchestrator, "viewer", "changed-after-that")
+            bootstrap(replace(starting, settings=starting.settings.model_copy(update={"given_at": datetime.now(UTC)})))
+            assert log_in(orchestrator, "viewer", "given-at-the-start"), "given once more, at a later start"
+        finally:
+            connection.execute(
+                "update users set password_hash = %s, password_changed_at = null where username = 'viewer'", before
+            )
 
 
 def prepared(orchestrator: Orchestrator) -> Flask:

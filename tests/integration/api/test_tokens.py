@@ -79,7 +79,7 @@ def test_what_a_build_server_does(client: FlaskClient, deployer: Headers, signin
     )
     assert accepted.status_code == 202, accepted.text
     shown: Any = client.get(accepted.headers["Location"], headers=token).json
-    assert shown["requestedBy"] == "deployer"
+    assert (shown["requestedBy"], shown["requestedWith"]) == ("deployer", "ci")
     assert client.get(f"{accepted.headers['Location']}/events", headers=token).status_code == 200
 
 

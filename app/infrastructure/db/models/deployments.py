@@ -20,7 +20,8 @@ _RUNNING = "status not in (" + ", ".join(f"'{status.value}'" for status in sorte
 
 
 class Deployment(Owned, Base):
-    """`place` is its place in the lane's line, in order of submission; `event_seq` the number of its last event."""
+    """`place` is its place in the lane's line, in order of submission; `event_seq` the number of its last event;
+    `requested_with` the name of the API token that asked for it."""
 
     __tablename__ = "deployments"
     __table_args__ = (
@@ -45,6 +46,7 @@ class Deployment(Owned, Base):
     policy: Mapped[dict[str, Any]]
     force: Mapped[bool] = mapped_column(server_default="false")
     requested_by: Mapped[str] = mapped_column(Text)
+    requested_with: Mapped[str | None] = mapped_column(Text)
     requester_email: Mapped[str | None] = mapped_column(Text)
     description: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any]] = mapped_column(server_default="{}")

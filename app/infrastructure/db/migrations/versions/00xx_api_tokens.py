@@ -1,4 +1,4 @@
-"""API tokens of users, and of each user a version that edits are based on and when the password was changed."""
+"""API tokens of users, which one asked for a deployment, the version of a user, when a password was changed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("deployments", sa.Column("requested_with", sa.Text(), nullable=True))
     op.add_column("users", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
     op.add_column("users", sa.Column("password_changed_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
@@ -51,3 +52,4 @@ def downgrade() -> None:
     op.drop_table("api_tokens")
     for name in ("password_changed_at", "version"):
         op.drop_column("users", name)
+    op.drop_column("deployments", "requested_with")
