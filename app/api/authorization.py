@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import psycopg
+import sqlalchemy.exc
 from flask import g, request
 
 from app.api.dependencies import dependencies
@@ -9,7 +13,7 @@ from app.api.tokens import session_of
 from app.domain.errors import NotAuthenticated, NotPermitted
 from app.infrastructure.api_tokens import is_meant_as_token
 from app.orchestrator import api_tokens, authentication
-from app.orchestrator.context import Requester
+from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.roles import Role
 
 
@@ -31,10 +35,30 @@ def _requester(token: str) -> Requester:
     return identified.requester
 
 
+def _asking_again(orchestrator: Orchestrator, requester: Requester, token: str) -> Callable[[], bool]:
+    """Whether the session or API token is good still; for streams, which ask without a request's context."""
+
+    def still() -> bool:
+        try:
+            if requester.session_id is not None:
+                authentication.identify(orchestrator, requester.session_id)
+            else:
+                api_tokens.identify(orchestrator, token)
+        except NotAuthenticated:
+            return False
+        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError):
+            return True  # it cannot be asked now, and nothing new can be read now either
+        return True
+
+    return still
+
+
 def authenticate(role: Role) -> Requester:
     """The requester, who has at least `role`. Raises NotAuthenticated, NotPermitted."""
-    requester = _requester(bearer_token())
+    token = bearer_token()
+    requester = _requester(token)
     g.requester = requester
+    g.still_authenticated = _asking_again(dependencies().orchestrator, requester, token)
     g.username = requester.username
     g.tenant_id = requester.tenant_id
     if not role.granted_by(requester.roles):

@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.api import streaming
 from app.api.dependencies import Dependencies
 from app.infrastructure.db.engine import Database
 from app.orchestrator import api_tokens
@@ -81,6 +82,29 @@ def test_what_a_build_server_does(client: FlaskClient, deployer: Headers, signin
     shown: Any = client.get(accepted.headers["Location"], headers=token).json
     assert (shown["requestedBy"], shown["requestedWith"]) == ("deployer", "ci")
     assert client.get(f"{accepted.headers['Location']}/events", headers=token).status_code == 200
+
+
+@pytest.mark.parametrize("by", ["token", "session"])
+def test_a_stream_ends_with_what_opened_it(
+    client: FlaskClient, deployer: Headers, publish: Publisher, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(streaming, "AUTHENTICATED_SECONDS", 0.0)
+    assert publish(archive()).status_code == 201
+    submission = {"moduleName": "payment-processor", "version": "1.0.0", "targetEnvironment": "QA"}
+    accepted = client.post("/api/v1/deployments", json=submission, headers=deployer)
+    made = create(client, deployer)
+    headers = bearer(made) if by == "token" else deployer
+    stream = client.get(
+        f"{accepted.headers['Location']}/events", headers={**headers, "Accept": "text/event-stream"}, buffered=False
+    )
+    frames = stream.iter_encoded()
+    assert b"deployment.submitted" in next(frames) + next(frames)
+    if by == "token":
+        assert client.delete(f"{TOKENS}/{made['id']}", headers=deployer).status_code == 204
+    else:
+        assert client.post("/api/v1/authentication/logout", headers=deployer).status_code == 204
+    assert list(frames) == []
+    stream.close()
 
 
 def test_roles_are_at_most_the_owners_own(client: FlaskClient, log_in: Callable[[str], Headers]) -> None:
