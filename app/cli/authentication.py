@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from app.cli.configuration import Configuration
-from app.cli.errors import CliError, NotLoggedIn, Refused
+from app.cli.errors import CliError, NotLoggedIn, Refused, UsageProblem
 from app.cli.kept_logins import Account, Session
 from app.cli.sessions import SessionFile
 
@@ -30,12 +30,26 @@ class Credentials(Protocol):
 
 
 def credentials(configuration: Configuration, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Credentials:
-    """The first of: `HOTSWAP_TOKEN`, `HOTSWAP_USERNAME` with `HOTSWAP_PASSWORD`, the kept login."""
+    """The first of: `HOTSWAP_TOKEN`, `HOTSWAP_USERNAME` with `HOTSWAP_PASSWORD`, the kept login.
+
+    Raises UsageProblem for a token that cannot be one.
+    """
     if configuration.token:
-        return ApiToken(configuration.token)
+        return ApiToken(_usable(configuration.token))
     if configuration.username and configuration.password:
         return PasswordLogin(configuration.username, configuration.password)
     return KeptLogin(configuration.sessions, configuration.account, now)
+
+
+def _usable(token: str) -> str:
+    """Without what a file leaves around it. Raises UsageProblem, which repeats nothing of it, for what is no token.
+
+    A header with such a character is refused by the HTTP library with the header's value in its message.
+    """
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageProblem("HOTSWAP_TOKEN has a character that no token has")
+    return token
 
 
 def log_in(post: Post, username: str, password: str) -> Session:

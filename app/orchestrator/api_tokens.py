@@ -31,6 +31,8 @@ MOST_TOKENS = 100
 """Of one user, expired ones included until they are removed."""
 _REMEMBERED = timedelta(days=30)
 """How long one that was revoked or has expired is told so; then it is unknown like any other text."""
+MOST_REVOKED = 100
+"""Of one user; older ones are forgotten sooner."""
 _IDENTIFY: LiteralString = """
 select u.username, u.roles, u.id, u.email, u.tenant_id, u.disabled, t.id, t.name, t.roles, t.expires_at,
        t.revoked_at is not null, coalesce(t.expires_at <= hotswap_now(), false),
@@ -200,15 +202,13 @@ def _check(owner: User, roles: Sequence[str] | None, until: datetime | None, now
 
 def _forget(session: Session, owner: User, now: datetime) -> None:
     """Remove what ended long ago, so that a job which makes a token at each run fills nothing. Raises Conflict."""
+    mine = ApiToken.user_id == owner.id
     long_ago = now - _REMEMBERED
-    session.execute(
-        delete(ApiToken).where(
-            ApiToken.user_id == owner.id, or_(ApiToken.revoked_at < long_ago, ApiToken.expires_at < long_ago)
-        )
-    )
-    kept = session.scalar(
-        select(func.count()).where(ApiToken.user_id == owner.id, ApiToken.revoked_at.is_(None))
-    )
+    revoked = select(ApiToken.id).where(mine, ApiToken.revoked_at.is_not(None))
+    too_many = revoked.order_by(ApiToken.revoked_at.desc()).offset(MOST_REVOKED)
+    over = or_(ApiToken.revoked_at < long_ago, ApiToken.expires_at < long_ago, ApiToken.id.in_(too_many))
+    session.execute(delete(ApiToken).where(mine, over), execution_options={"synchronize_session": False})
+    kept = session.scalar(select(func.count()).where(mine, ApiToken.revoked_at.is_(None)))
     if (kept or 0) >= MOST_TOKENS:
         raise Conflict(f"You have {MOST_TOKENS} tokens already; revoke one first.")
 

@@ -257,6 +257,24 @@ def test_there_is_a_most(client: FlaskClient, deployer: Headers, monkeypatch: py
     create(client, deployer, "three")
 
 
+def test_a_job_that_makes_and_revokes_a_token_at_each_run_fills_nothing(
+    client: FlaskClient,
+    deployer: Headers,
+    database: psycopg.Connection[tuple[Any, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(api_tokens, "MOST_REVOKED", 2)
+    made = [create(client, deployer) for _ in range(5) if _revoked_all(client, deployer)]
+    assert database.execute("select count(*) from api_tokens").fetchone() == (3,)
+    told = [problem_of(client.get(ME, headers=bearer(each)))["detail"] for each in made[:-1]]
+    assert ["revoked" in text for text in told] == [False, False, True, True]
+
+
+def _revoked_all(client: FlaskClient, headers: Headers) -> bool:
+    listed: Any = client.get(TOKENS, headers=headers).json
+    return all(client.delete(f"{TOKENS}/{each['id']}", headers=headers).status_code == 204 for each in listed)
+
+
 def test_two_of_one_name_at_once_make_one(app: Flask, deployer: Headers) -> None:
     statuses: Counter[int] = Counter()
 

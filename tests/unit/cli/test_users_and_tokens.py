@@ -240,4 +240,16 @@ def test_who_one_is_with_a_token(tmp_path: Path, api: Api, capsys: pytest.Captur
     assert hotswap("whoami", home=tmp_path, api=api, environment={"HOTSWAP_TOKEN": TEXT}) == 0
     assert api.requests[-1].headers["Authorization"] == f"Bearer {TEXT}"
     out = capsys.readouterr().out
+    assert hotswap("whoami", home=tmp_path, api=api, environment={"HOTSWAP_TOKEN": f" {TEXT}\n"}) == 0
+    assert api.requests[-1].headers["Authorization"] == f"Bearer {TEXT}"
+    capsys.readouterr()
     assert "ci, good until 2027-01-01 00:00:00Z" in out and TEXT not in out
+
+
+@pytest.mark.parametrize("broken", [f"{TEXT}\n{TEXT}", f"{TEXT} {TEXT}", f"{TEXT}\x00", f"\u00e9{TEXT}"])
+def test_what_is_no_token_is_neither_sent_nor_repeated(
+    tmp_path: Path, api: Api, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    assert hotswap("status", home=tmp_path, api=api, environment={"HOTSWAP_TOKEN": broken}) == ExitCode.USAGE
+    assert api.requests == []
+    assert "HOTSWAP_TOKEN" in (said := "".join(capsys.readouterr())) and "AAA" not in said
