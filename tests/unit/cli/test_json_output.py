@@ -6,6 +6,7 @@ A new command needs a case here. `up` is left out: it is a server in the foregro
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ NODE = {"nodeId": "n1", "hostname": "qa-1", "environment": "QA", "status": "heal
 POLICY = {"name": "QA", "order": 2, "strategy": "rolling"}
 APPROVAL = {"deploymentExecutionId": DEPLOYMENT, "moduleName": "web", "status": "Approved"}
 STEERED = {"executionId": DEPLOYMENT, "status": "Running"}
+USER = {"id": "u1", "username": "anna", "roles": ["Viewer"]}
+TOKEN = {"id": "t1", "name": "ci", "prefix": "hs_AAAAAAAA", "roles": ["Viewer"], "expiresAt": None}
 RELEASE = {"moduleName": "web", "version": "1.0.0", "digest": "sha256:0", "sizeBytes": 5}
 SHOWN = answer(deployment("Succeeded"))
 AT = f"/deployments/{DEPLOYMENT}"
@@ -37,6 +40,7 @@ class Case:
     answers: dict[str, Answer] = field(default_factory=dict)
     made: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    stdin: str = ""
 
 
 PASSWORD = {"HOTSWAP_TOKEN": "", "HOTSWAP_USERNAME": "anna", "HOTSWAP_PASSWORD": "correct horse"}
@@ -103,6 +107,22 @@ CASES = {
         "HOME/qa.yaml", {"GET /environments/QA": answer(POLICY), "PUT /environments/QA": answer(POLICY)}
     ),
     "environment edit": Case("QA", {"GET /environments/QA": answer(POLICY)}, environment={"EDITOR": "true"}),
+    "user list": Case("", {"GET /users": answer([USER])}),
+    "user show": Case("anna", {"GET /users": answer([USER])}),
+    "user add": Case(
+        "anna --email a@x.example --password-stdin", {"POST /users": answer(USER, 201)}, stdin="a-long-passphrase\n"
+    ),
+    "user change": Case("anna --disable", {"GET /users": answer([USER]), "PATCH /users/u1": answer(USER)}),
+    "user remove": Case("anna --yes", {"GET /users": answer([USER]), "DELETE /users/u1": httpx.Response(204)}),
+    "user password": Case(
+        "--password-stdin", {"POST /authentication/password": httpx.Response(204)}, stdin="the-old-one\nthe-new-one\n"
+    ),
+    "token list": Case("", {"GET /authentication/tokens": answer([TOKEN])}),
+    "token create": Case("ci", {"POST /authentication/tokens": answer({**TOKEN, "token": "hs_x"}, 201)}),
+    "token revoke": Case(
+        "ci",
+        {"GET /authentication/tokens": answer([TOKEN]), "DELETE /authentication/tokens/t1": httpx.Response(204)},
+    ),
     "completion": Case("bash"),
 }  # fmt: skip
 
@@ -127,8 +147,11 @@ def test_every_command_has_the_option_and_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_answers_json_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_it_answers_json_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     case, api = CASES[name], Api()
+    monkeypatch.setattr("sys.stdin", io.StringIO(case.stdin))
     (tmp_path / "qa.yaml").write_text("name: QA\n")
     for call, given in case.answers.items():
         method, _, path = call.partition(" ")
