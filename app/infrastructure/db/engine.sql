@@ -12,7 +12,8 @@ with deployment as (
     values (%(id)s, %(tenant_id)s, %(kind)s, %(status)s, %(module_id)s, %(module_name)s, %(release_id)s, %(version)s,
             %(digest)s, %(environment_id)s, %(environment_name)s, %(strategy)s, %(policy)s, %(force)s, %(requested_by)s,
             %(requested_with)s, %(requester_email)s, %(description)s, %(details)s, %(trace_id)s, %(not_before)s,
-            %(needs_approval)s, %(place)s, %(retry_of)s, %(rollback_of)s, %(targets)s, jsonb_array_length(%(events)s::jsonb), %(now)s)
+            %(needs_approval)s, %(place)s, %(retry_of)s, %(rollback_of)s, %(targets)s,
+            jsonb_array_length(%(events)s::jsonb), %(now)s)
 ), stage as (
     insert into stages (id, tenant_id, deployment_id, position, kind, status, claimable, message, steps, details, ended_at)
     select s.id, %(tenant_id)s, %(id)s, s.position, s.kind, s.status, s.claimable, s.message, s.steps, s.details,
