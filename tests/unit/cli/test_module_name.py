@@ -77,6 +77,7 @@ def test_a_long_name_before_it_is_no_hindrance(tmp_path: Path) -> None:
         (gzip.compress(bytes(2048)), "no hotswap.yaml"),
         (gzip.compress(b"\xff" * 512 * 8), "no hotswap.yaml"),
     ],
+    ids=["empty", "no gzip", "truncated", "no tar", "an empty tar", "noise"],
 )
 def test_without_a_name_it_says_why(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "a.tar.gz"
