@@ -38,7 +38,7 @@ up: $(RUNTIME)  ## the stack in the foreground (PORT=8000, NODES=qa=5,...); Ctrl
 
 test: $(DEVELOPMENT)  ## unit, integration and end-to-end tests (TESTS=tests/unit for a part)
 	@mkdir -p $(TMPDIR)
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(TESTS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder $(TESTS)
 
 check: $(DEVELOPMENT)  ## ruff, mypy --strict, import-linter
 	@mkdir -p $(TMPDIR)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -34,15 +35,25 @@ _numbers = itertools.count(1)
 _libc = ctypes.CDLL(None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
+END_TO_END = "tests/e2e/"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """End-to-end tests first: they take about as long as all others together, see `pytest_xdist_make_scheduler`."""
+    items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """For two processes at once (`make test`): one takes the end-to-end tests, which share a stack and mostly wait, the
-    other all else, file by file. The former come first, since they take as long as the rest together."""
-    end_to_end = Path(__file__).parent / "e2e"
-    for item in items:
-        group = "e2e" if end_to_end in item.path.parents else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: end_to_end not in item.path.parents)
+    other all else, file by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return END_TO_END if nodeid.startswith(END_TO_END) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 def _end_with_parent() -> None:
