@@ -3,7 +3,7 @@
     manifest = parse_manifest(text)           # bytes of the file; raises ManifestInvalid(problems)
     row = to_json(manifest)                   # for a JSONB column
     manifest == from_json(row)
-    findings = lint(manifest, Path("folder")) # what is allowed and probably not meant
+    findings = lint(manifest)                 # what is allowed and probably not meant
 """
 
 from agent.manifest.errors import ManifestInvalid, Problem

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from posixpath import normpath
 
 from agent.manifest.model import Command, Handover, HealthKind, Kind, Manifest, Run
 
@@ -26,8 +25,8 @@ class Finding:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-def lint(manifest: Manifest, folder: Path | None = None) -> list[Finding]:
-    """Advice on a valid manifest; with `folder`, also on the files beside it. Reads only, raises nothing of its own."""
+def lint(manifest: Manifest, files: Mapping[str, bool] | None = None) -> list[Finding]:
+    """Advice on a valid manifest; with `files` also on those beside it: path -> whether it can be executed."""
     findings = list(_on_health(manifest))
     if manifest.run is not None:
         findings += _on_run(manifest.run)
@@ -37,8 +36,10 @@ def lint(manifest: Manifest, folder: Path | None = None) -> list[Finding]:
             Finding("files.destination", "is not given and there are no hooks: the release is only put in the module's "
                     "own folder, as 'current', where nothing is told about it")
         )
-    if folder is not None:
-        findings += _on_files(manifest, folder)
+    if manifest.build is not None and manifest.test is None:
+        findings.append(Finding("test", "is not given: what was built goes to nodes untested"))
+    if files is not None:
+        findings += _on_files(manifest, files)
     return findings
 
 
@@ -91,21 +92,16 @@ def _on_drain(manifest: Manifest) -> Iterator[Finding]:
         yield Finding("drain.timeout", "is under a second: requests that run are cut off at each swap")
 
 
-def _on_files(manifest: Manifest, folder: Path) -> Iterator[Finding]:
+def _on_files(manifest: Manifest, files: Mapping[str, bool]) -> Iterator[Finding]:
     for path, command in _commands(manifest):
         program = command[0]
         if "/" not in program or program.startswith("/"):
             continue
-        try:
-            mode = (folder / program).stat().st_mode
-        except OSError:
-            if manifest.build is None:
-                yield Finding(path, f"runs {program!r}, which is not in the folder")
-            continue
-        if not stat.S_ISREG(mode) or not mode & stat.S_IXUSR:
+        executable = files.get(normpath(program))
+        if executable is False:
             yield Finding(path, f"runs {program!r}, which is not executable; chmod +x it")
-    if (folder / ".env").exists():
-        yield Finding("", "the folder has a .env file, which goes into the archive; name it in .hotswapignore")
+        elif executable is None and manifest.build is None:
+            yield Finding(path, f"runs {program!r}, which is not in the folder")
 
 
 def _commands(manifest: Manifest) -> Iterator[tuple[str, Command]]:

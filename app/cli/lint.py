@@ -1,49 +1,106 @@
-"""`hotswap lint`: a module's manifest checked before anybody sees it."""
+"""`hotswap lint`: what the server would say about a module, before it is asked."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli.errors import UsageProblem
+from app.cli.exit_codes import ExitCode
 from app.cli.invocation import invocation
 from app.cli.output import counted
+
+if TYPE_CHECKING:
+    from app.cli.looking import Looked, Refusal
 
 
 def lint(
     ctx: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A module's folder.")],
+    source: Annotated[Path, typer.Argument(metavar="DIR|ARCHIVE", help="A module's folder, or its .tar.gz.")],
+    strict: Annotated[bool, typer.Option("--strict", help="End with 2 for advice, too.")] = False,
 ) -> None:
-    """Check a module's hotswap.yaml and the files beside it, without a server. Errors end with 2, advice with 0."""
-    from agent.archive import ArchiveInvalid, pack
-    from agent.manifest import MANIFEST_NAME, MAXIMUM_MANIFEST_BYTES, ManifestInvalid, parse_manifest
-    from agent.manifest import lint as advice
+    """Say what the server would say about a module: its manifest, its archive. No server is asked.
+
+    Errors are what `release publish` would be refused for, in the same words, and end with 2. Advice is what is allowed
+    and probably not meant; it ends with 0, unless --strict is given.
+    """
+    from app.cli.looking import Looked
 
     run = invocation(ctx)
-    path = folder / MANIFEST_NAME
+    found = _looked(source)
+    if not isinstance(found, Looked):
+        if not run.output.json:
+            raise _error(source, found)
+        run.output.data(_refused(source, found))
+        raise typer.Exit(ExitCode.USAGE)
+    run.output.result(_valid(source, found), _lines(source, found))
+    if strict and found.advice:
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def _looked(source: Path) -> Looked | Refusal:
+    """Raises UsageProblem for what cannot be read at all."""
+    from agent.archive import IGNORE_FILE, ArchiveInvalid, pack
+    from agent.manifest import MANIFEST_NAME
+    from app.cli.looking import Refusal, look
+
     try:
-        with path.open("rb") as file:
-            content = file.read(MAXIMUM_MANIFEST_BYTES + 1)
+        if not source.is_dir():
+            with source.open("rb") as file:
+                return look(file)
+        if not (source / MANIFEST_NAME).exists():
+            raise UsageProblem(f"{source} has no {MANIFEST_NAME}: `hotswap init DIR` makes a module")
+        with tempfile.TemporaryFile(prefix="hotswap-") as archive:
+            try:
+                pack(source, archive)
+            except ArchiveInvalid as error:
+                return Refusal(f"{source} cannot be packed: {error}")
+            return look(archive, ignore_file=(source / IGNORE_FILE).is_file())
     except OSError as error:
-        raise UsageProblem(f"cannot read {path}: {error.strerror}; `hotswap init DIR` makes a module") from None
-    try:
-        manifest = parse_manifest(content)
-    except ManifestInvalid as error:
-        points = counted(len(error.problems), "point")
-        raise UsageProblem(f"{path} is wrong in {points}", fields=error.by_field()) from None
-    try:
-        with tempfile.TemporaryFile(prefix="hotswap-") as nowhere:
-            pack(folder, nowhere)
-    except ArchiveInvalid as error:
-        raise UsageProblem(f"{folder} cannot be packed: {error}") from None
-    findings = advice(manifest, folder)
-    value = {
-        "moduleName": manifest.name,
-        "version": str(manifest.version),
-        "advice": [{"path": finding.path, "message": finding.message} for finding in findings],
+        raise UsageProblem(f"cannot read {error.filename or source}: {error.strerror or error}") from None
+
+
+def _error(source: Path, refusal: Refusal) -> UsageProblem:
+    if not refusal.problems:
+        return UsageProblem(refusal.sentence)
+    fields: dict[str, list[str]] = {}
+    for problem in refusal.problems:
+        text = f"line {problem.line}: {problem.message}" if problem.line else problem.message
+        fields.setdefault(problem.path or "manifest", []).append(text)
+    points = counted(len(refusal.problems), "point")
+    return UsageProblem(f"hotswap.yaml of {source} is wrong in {points}", fields=fields)
+
+
+def _refused(source: Path, refusal: Refusal) -> dict[str, Any]:
+    problems = [{"line": each.line, "path": each.path, "message": each.message} for each in refusal.problems]
+    return {"source": str(source), "valid": False, "error": refusal.sentence, "problems": problems, "advice": []}
+
+
+def _valid(source: Path, looked: Looked) -> dict[str, Any]:
+    inspection = looked.inspection
+    return {
+        "source": str(source),
+        "valid": True,
+        "moduleName": inspection.manifest.name,
+        "version": str(inspection.manifest.version),
+        "digest": str(inspection.digest),
+        "entries": len(inspection.entries),
+        "sizeBytes": inspection.archive_bytes,
+        "unpackedBytes": inspection.unpacked_bytes,
+        "problems": [],
+        "advice": [{"path": finding.path, "message": finding.message} for finding in looked.advice],
     }
-    lines = [f"advice: {finding}" for finding in findings]
-    run.output.result(value, [*lines, f"{manifest.name} {manifest.version}: {path} is valid."])
+
+
+def _lines(source: Path, looked: Looked) -> Iterator[str]:
+    from app.cli.upload import shown_size
+
+    inspection = looked.inspection
+    for finding in looked.advice:
+        yield f"advice: {finding}"
+    size = f"entries: {len(inspection.entries)}, {shown_size(inspection.archive_bytes)} packed"
+    yield f"{inspection.manifest.name} {inspection.manifest.version}: {source} is valid ({size})."

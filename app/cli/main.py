@@ -10,7 +10,7 @@ COMMANDS = (
     Entry("up", "app.cli.up:app", "Run the whole stack on this machine.", Takes.NOTHING),
     Entry("doctor", "app.cli.doctor:doctor", "What this machine lacks, and what to do.", Takes.OUTPUT),
     Entry("init", "app.cli.init:init", "A module to start from, in a new folder.", Takes.OUTPUT),
-    Entry("lint", "app.cli.lint:lint", "Check a module's hotswap.yaml, without a server.", Takes.OUTPUT),
+    Entry("lint", "app.cli.lint:lint", "What the server would say about a module.", Takes.OUTPUT),
     Entry("login", "app.cli.login:login", "Log in, and stay logged in."),
     Entry("logout", "app.cli.login:logout", "Forget the login, here and on the server."),
     Entry("whoami", "app.cli.login:whoami", "As whom the server knows you."),

@@ -39,7 +39,7 @@ def test_it_is_a_valid_module_that_nothing_is_advised_about(language: Language, 
     archive = inspect(io.BytesIO(pack_bytes(module.folder)))
     assert archive.manifest == module.manifest
     assert (module.manifest.name, module.manifest.version) == (NAME, "1.0.0")
-    assert lint(module.manifest, module.folder) == []
+    assert lint(module.manifest, {entry.path: entry.executable for entry in archive.entries}) == []
     assert module.manifest.build is not None
     assert module.manifest.test is not None
     assert module.manifest.kind is (Kind.FILES if language is Language.STATIC else Kind.PROCESS)

@@ -11,10 +11,10 @@ from agent.manifest import Finding, lint, parse_manifest
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-def findings(command: str, more: str = "", run: str = "", folder: Path | None = None) -> list[Finding]:
+def findings(command: str, more: str = "", run: str = "", files: dict[str, bool] | None = None) -> list[Finding]:
     """Advice on a process with that command."""
     text = f"name: abc\nversion: 1.0.0\nkind: process\nrun:\n  command: {command}\n{run}{more}"
-    return lint(parse_manifest(text.encode()), folder)
+    return lint(parse_manifest(text.encode()), files)
 
 
 @pytest.mark.parametrize(
@@ -63,21 +63,24 @@ def test_files_that_nobody_is_told_about() -> None:
     assert found.path == "files.destination"
 
 
-def test_programs_in_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "plain").write_text("x")
-    (tmp_path / "run").write_text("x")
-    (tmp_path / "run").chmod(0o755)
-    (tmp_path / ".env").write_text("x")
-    assert "is not in the folder" in findings('["./missing"]', folder=tmp_path)[0].message
-    assert "chmod +x" in findings('["./plain"]', folder=tmp_path)[0].message
-    assert [one.path for one in findings('["./run"]', folder=tmp_path)] == [""]
-    built = findings('["./missing"]', "build: {command: [make], output: dist}\n", folder=tmp_path)
-    assert [one.path for one in built] == [""]
+def test_programs_in_the_folder() -> None:
+    files = {"plain": False, "bin/run": True}
+    assert "is not in the folder" in findings('["./missing"]', files=files)[0].message
+    assert "chmod +x" in findings('["./plain"]', files=files)[0].message
+    assert findings('["./bin//run"]', files=files) == []
+    assert findings('["/bin/sh"]', files=files) == []
     hooked = b"name: abc\nversion: 1.0.0\nkind: files\nhooks: {afterInstall: {command: [hooks/x]}}\n"
-    assert lint(parse_manifest(hooked), tmp_path)[0].path == "hooks.afterInstall.command"
+    assert lint(parse_manifest(hooked), files)[0].path == "hooks.afterInstall.command"
+
+
+def test_what_a_build_makes_is_not_missing_and_should_be_tested() -> None:
+    build, test = "build: {command: [make], output: dist}\n", "test: {command: [make, test]}\n"
+    assert findings('["./made"]', build + test, files={}) == []
+    assert [one.path for one in findings('["./made"]', build, files={})] == ["test"]
 
 
 @pytest.mark.parametrize("name", ["web-greeter", "static-site", "queue-worker", "java-greeter"])
 def test_the_examples_are_beyond_reproach(name: str) -> None:
     folder = ROOT / "examples" / name
-    assert lint(parse_manifest((folder / "hotswap.yaml").read_bytes()), folder) == []
+    files = {each.relative_to(folder).as_posix(): bool(each.stat().st_mode & 0o100) for each in folder.rglob("*")}
+    assert lint(parse_manifest((folder / "hotswap.yaml").read_bytes()), files) == []
