@@ -13,6 +13,7 @@ from app.cli.errors import Gone, UsageProblem
 from app.cli.following import CancelFlag, Follow, TimeoutOption, WaitFlag, WatchFlag, follow, follow_options
 from app.cli.invocation import Invocation, invocation
 from app.cli.output import one_line
+from app.cli.summary_file import SummaryOption
 
 
 def deploy(
@@ -29,6 +30,7 @@ def deploy(
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
     cancel_on_timeout: CancelFlag = False,
+    summary: SummaryOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; change nothing.")] = False,
     require_approval: Annotated[bool, typer.Option("--require-approval", help="Add a gate for a person.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also where this version runs already.")] = False,
@@ -39,7 +41,9 @@ def deploy(
 ) -> None:
     """Bring a release to an environment."""
     run = invocation(ctx)
-    options = follow_options(watch=watch, wait=wait, timeout=timeout, cancel_on_timeout=cancel_on_timeout)
+    options = follow_options(
+        watch=watch, wait=wait, timeout=timeout, cancel_on_timeout=cancel_on_timeout, summary=summary
+    )
     if dry_run and options.asked:
         raise UsageProblem("--dry-run changes nothing, so there is nothing to watch or to wait for")
     optional = {
@@ -75,13 +79,16 @@ def rollback(
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
     cancel_on_timeout: CancelFlag = False,
+    summary: SummaryOption = None,
 ) -> None:
     """Bring back what ran before, ahead of what waits; it skips scans, tests and approvals.
 
     With --to another version than the one before, that release is deployed again in the usual way.
     """
     run = invocation(ctx)
-    options = follow_options(watch=watch, wait=wait, timeout=timeout, cancel_on_timeout=cancel_on_timeout)
+    options = follow_options(
+        watch=watch, wait=wait, timeout=timeout, cancel_on_timeout=cancel_on_timeout, summary=summary
+    )
     row = _running(run, module, environment)
     if to is not None and to != row.get("previousVersion"):
         if preempt:

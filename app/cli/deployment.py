@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from app.cli.lazy import application
 from app.cli.logs import show_log
 from app.cli.output import Output, fields, one_line, table, when
 from app.cli.reporting import failures, tail, verdict
+from app.cli.summary_file import SummaryOption, writable, write_summary
 
 app = application(help="Deployments: look at them, and steer those under way.")
 Identity = Annotated[
@@ -70,18 +72,23 @@ def show(
     ctx: typer.Context,
     deployment: Identity,
     nodes: Annotated[bool, typer.Option("--nodes", help="Also what happened on each node.")] = False,
+    summary: SummaryOption = None,
 ) -> None:
     """One deployment: its stages, what it waits for, why it failed."""
     run = invocation(ctx)
+    file = writable(summary)
     identity = lookup.deployment_id(run.client, deployment)
     path = f"/deployments/{quote(identity, safe='')}"
     raw = run.client.get(path)
     view = deployment_view(raw)
     failed = view.terminal and view.status != "Succeeded"
-    operations = list(run.client.pages(f"{path}/nodes")) if nodes or (failed and not run.output.json) else []
+    wanted = nodes or file is not None or (failed and not run.output.json)
+    operations = list(run.client.pages(f"{path}/nodes")) if wanted else []
     value = {**raw, "nodes": operations} if nodes else raw
     views = [node_view(each) for each in reversed(operations)]
     run.output.result(value, _shown(view, views, run.output, every_node=nodes))
+    if file is not None:
+        write_summary(run, file, view, views)
 
 
 @app.command()
@@ -90,12 +97,13 @@ def watch(
     deployment: Identity,
     timeout: TimeoutOption = None,
     after: Annotated[int, typer.Option(min=0, metavar="N", help="Tell only events after number N.")] = 0,
+    summary: SummaryOption = None,
 ) -> None:
     """Show what happens until it ends. Ctrl-C detaches; the deployment goes on."""
     run = invocation(ctx)
-    checked = follow_options(watch=True, wait=False, timeout=timeout, cancel_on_timeout=False)
+    checked = follow_options(watch=True, wait=False, timeout=timeout, cancel_on_timeout=False, summary=summary)
     identity = lookup.deployment_id(run.client, deployment)
-    follow(run, identity, Follow(watch=True, timeout=checked.timeout, after=after))
+    follow(run, identity, replace(checked, after=after))
 
 
 @app.command()

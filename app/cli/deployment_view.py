@@ -43,6 +43,7 @@ class StageView:
     message: str | None
     output_tail: str | None
     waves: tuple[WaveView, ...]
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def _stage(raw: Mapping[str, Any]) -> StageView:
         message=_text(raw.get("message")),
         output_tail=_text(raw.get("outputTail")),
         waves=tuple(_wave(each) for each in raw.get("waves") or ()),
+        details=raw["details"] if isinstance(raw.get("details"), Mapping) else {},
     )
 
 

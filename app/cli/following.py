@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import Output
 from app.cli.reporting import JsonLines, PlainLines, failures, verdict
+from app.cli.summary_file import writable, write_summary
 from app.cli.watching import Reporter, Watched, WatchLimits, look, nodes_of, watch
 
 WatchFlag = Annotated[bool, typer.Option("--watch", "-w", help="Show what happens until it ends.")]
@@ -35,21 +37,27 @@ class Follow:
     timeout: float | None = None
     cancel_on_timeout: bool = False
     after: int = 0
+    summary: Path | None = None
 
     @property
     def asked(self) -> bool:
         return self.watch or self.wait
 
 
-def follow_options(*, watch: bool, wait: bool, timeout: str | None, cancel_on_timeout: bool) -> Follow:
-    """Check what the flags mean together. Raises UsageProblem."""
+def follow_options(
+    *, watch: bool, wait: bool, timeout: str | None, cancel_on_timeout: bool, summary: Path | None = None
+) -> Follow:
+    """Check what the flags mean together, and that the summary can be written. Raises UsageProblem."""
     if watch and wait:
         raise UsageProblem("--watch shows what happens, --wait only waits: choose one")
     if timeout is not None and not (watch or wait):
         raise UsageProblem("--timeout needs --wait or --watch")
     if cancel_on_timeout and timeout is None:
         raise UsageProblem("--cancel-on-timeout needs --timeout")
-    return Follow(watch, wait, seconds_of(timeout) if timeout is not None else None, cancel_on_timeout)
+    if summary is not None and not (watch or wait):
+        raise UsageProblem("--summary needs --wait or --watch; of what has begun, `hotswap deployment show` makes one")
+    seconds = seconds_of(timeout) if timeout is not None else None
+    return Follow(watch, wait, seconds, cancel_on_timeout, summary=writable(summary))
 
 
 def follow(run: Invocation, deployment_id: str, options: Follow) -> None:
@@ -74,6 +82,8 @@ def follow(run: Invocation, deployment_id: str, options: Follow) -> None:
         watched = _cancelled(run, watched)
         code = watched.exit_code
     _tell_end(run, watched, resume)
+    if options.summary is not None:
+        write_summary(run, options.summary, watched.view, _nodes(run, watched.view))
     raise typer.Exit(code)
 
 
