@@ -79,7 +79,7 @@ class Module:
         return Module(tree, self.manifest)
 
     def tested(self) -> subprocess.CompletedProcess[str]:
-        """The manifest's tests, in this tree."""
+        """The manifest's tests, in the tree that the build left behind."""
         assert self.manifest.test is not None
         return self.command(self.manifest.test.command, self.folder)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 OUTPUT = ROOT / "dist"
-CONTENT = ("service", "tests")  # the tests go along: they are run on what was built
+CONTENT = ("service",)
 
 
 def main() -> None:

@@ -2,13 +2,17 @@
 // What the service answers, also through real HTTP over a stream in memory (a sandbox may forbid to listen).
 
 const assert = require('node:assert');
+const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { Duplex } = require('node:stream');
 const test = require('node:test');
 
-const { makeServer } = require('../src/server');
-const { Service } = require('../src/service');
+const root = path.dirname(__dirname);
+const built = path.join(root, 'dist');
+const source = path.join(fs.existsSync(built) ? built : root, 'src');
+const { makeServer } = require(path.join(source, 'server'));
+const { Service } = require(path.join(source, 'service'));
 
 const service = () => new Service('my-module', '1.2.3');
 
