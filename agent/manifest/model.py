@@ -2,7 +2,7 @@
 
 Times are seconds (float), sizes say their unit in their name. Fields left out of the file carry their default here,
 so that a reader never asks whether something was given, except where `None` means "not at all". The fields are
-described for authors of modules in docs/writing-a-module.md.
+described for authors of modules in docs/guides/writing-a-module.md.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import typer
 
+from app.cli import known_names
 from app.cli.errors import Gone, UsageProblem
 from app.cli.invocation import Invocation, invocation
 from app.cli.lazy import application
@@ -64,7 +65,12 @@ def create(
 @app.command()
 def revoke(
     ctx: typer.Context,
-    token: Annotated[str, typer.Argument(metavar="NAME", help="Its name, its id, or how the token begins.")],
+    token: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Its name, its id, or how the token begins.", autocompletion=known_names.tokens
+        ),
+    ],
     user: User = None,
 ) -> None:
     """Make an API token good for nothing, at once."""

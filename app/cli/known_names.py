@@ -1,4 +1,4 @@
-"""Names for completion, from the server: modules, versions, environments, nodes, deployments, keys.
+"""Names for completion, from the server: modules, versions, environments, nodes, deployments, keys, users, tokens.
 
 A Tab must not make anybody wait: the server has TIME_LIMIT, and whatever goes wrong (no server, no login, a login that
 has expired) is silence. Nothing is changed either: a token is used as it is kept and not renewed, since a renewal that
@@ -78,6 +78,17 @@ def servers(ctx: typer.Context, incomplete: str) -> Names:
     except CliError:
         return []
     return [(name, _UNSAFE.sub("", server.url)) for name, server in named.items() if name.startswith(incomplete)]
+
+
+def users(ctx: typer.Context, incomplete: str) -> Names:
+    """Who is no Admin sees none."""
+    return _asked(ctx, incomplete, "/users", "username", lambda each: ", ".join(map(str, each.get("roles") or ())))
+
+
+def tokens(ctx: typer.Context, incomplete: str) -> Names:
+    """One's own, by name."""
+    path = "/authentication/tokens"
+    return _asked(ctx, incomplete, path, "name", lambda each: f"until {_day(each.get('expiresAt')) or 'revoked'}")
 
 
 def keys(ctx: typer.Context, incomplete: str) -> Names:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli import passwords
+from app.cli import known_names, passwords
 from app.cli.errors import Gone, UsageProblem
 from app.cli.invocation import Invocation, invocation
 from app.cli.lazy import application
@@ -17,7 +17,7 @@ from app.cli.lookup import is_id
 from app.cli.output import fields, one_line, table, when
 
 app = application(help="Users: who there is, and what they may. For Admins, but for one's own password.")
-Name = Annotated[str, typer.Argument(metavar="USER", help="The user's name or id.")]
+Name = Annotated[str, typer.Argument(metavar="USER", help="The user's name or id.", autocompletion=known_names.users)]
 Roles = Annotated[
     list[str] | None,
     typer.Option("--role", "-r", help="Viewer, Deployer, Approver or Admin; each includes those before it."),

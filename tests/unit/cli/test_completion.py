@@ -29,6 +29,8 @@ def api() -> Api:
     api.on("GET", "/environments", answer([{"name": name, "strategy": "rolling"} for name in ("QA", "Production")]))
     api.on("GET", "/nodes", answer([{"hostname": "qa-1", "environment": "QA", "status": "healthy"}]))
     api.on("GET", "/deployments", answer([deployment("Running")]))
+    api.on("GET", "/users", answer([{"username": "anna", "roles": ["Viewer"]}, {"username": "bert", "roles": []}]))
+    api.on("GET", "/authentication/tokens", answer([{"name": "ci", "expiresAt": None}]))
     api.on("GET", "/keys", answer([{"keyId": "0123456789abcdef", "name": "team; `reboot`"}]))
     return api
 
@@ -63,6 +65,8 @@ def asked(line: str, home: Path, api: Api | None, **more: str) -> int:
         ("hotswap cluster show P", ["Production"]),
         ("hotswap environment edit Q", ["QA"]),
         ("hotswap keys remove ", ["0123456789abcdef"]),
+        ("hotswap user show a", ["anna"]),
+        ("hotswap token revoke ", ["ci"]),
         ("hotswap init --language ", ["python", "node", "java", "static"]),
         ("hotswap release publish ", []),  # a path: the shell's own business
     ],

@@ -10,7 +10,7 @@ import pytest
 from agent.manifest import Manifest, parse_manifest, to_json
 from tests.unit.manifest.test_parse import EVERYTHING, SITE
 
-PAGE = (Path(__file__).parent.parent.parent.parent / "docs" / "writing-a-module.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent.parent / "docs" / "guides" / "writing-a-module.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
