@@ -88,7 +88,7 @@ def users(ctx: typer.Context, incomplete: str) -> Names:
 def tokens(ctx: typer.Context, incomplete: str) -> Names:
     """One's own, by name."""
     path = "/authentication/tokens"
-    return _asked(ctx, incomplete, path, "name", lambda each: f"until {_day(each.get('expiresAt')) or 'revoked'}")
+    return _asked(ctx, incomplete, path, "name", lambda each: f"until {_day(each.get('expiresAt')) or 'no end'}")
 
 
 def keys(ctx: typer.Context, incomplete: str) -> Names:

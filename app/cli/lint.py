@@ -50,6 +50,8 @@ def _looked(source: Path) -> Looked | Refusal:
 
     try:
         if not source.is_dir():
+            if source.exists() and not source.is_file():
+                raise UsageProblem(f"{source} is neither a folder nor a file")
             with source.open("rb") as file:
                 return look(file)
         if not (source / MANIFEST_NAME).exists():

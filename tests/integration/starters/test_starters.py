@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,26 @@ BREAKS = {
 }
 
 
+@dataclass(frozen=True)
+class Made:
+    """A module, and the tree that its build gives nodes."""
+
+    source: Module
+    built: Module
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Language], Made]:
+    """Each language's module, built once for all tests that only look."""
+
+    @cache
+    def make(language: Language) -> Made:
+        source = Module.made(language, tmp_path_factory.mktemp("made") / language.value)
+        return Made(source, source.built())
+
+    return make
+
+
 @pytest.mark.parametrize("language", Language)
 def test_it_is_a_valid_module_that_nothing_is_advised_about(language: Language, tmp_path: Path) -> None:
     module = Module.made(language, tmp_path / "module")
@@ -53,14 +75,16 @@ def test_it_is_a_valid_module_that_nothing_is_advised_about(language: Language, 
 
 
 @pytest.mark.parametrize("language", HERE)
-def test_it_builds_the_same_twice_and_its_tests_pass_on_what_was_built(language: Language, tmp_path: Path) -> None:
-    module = Module.made(language, tmp_path / "first")
-    built = module.built()
-    assert pack_bytes(built.folder) == pack_bytes(Module.made(language, tmp_path / "second").built().folder)
-    assert not list(built.folder.rglob("*[tT]est*"))  # what is deployed has what it needs
-    done = module.tested()
+def test_it_builds_the_same_twice_and_its_tests_pass_on_what_was_built(
+    made: Callable[[Language], Made], language: Language, tmp_path: Path
+) -> None:
+    module = made(language)
+    again = Module.made(language, tmp_path / "again").built()
+    assert pack_bytes(module.built.folder) == pack_bytes(again.folder)
+    assert not list(again.folder.rglob("*[tT]est*"))  # what is deployed has what it needs
+    done = module.source.tested()
     assert done.returncode == 0, done.stdout + done.stderr
-    (report,) = find_reports(module.folder, None)
+    (report,) = find_reports(module.source.folder, None)
     counts = read_report(report)
     assert counts.total >= 2
     assert counts.passed == counts.total
@@ -77,10 +101,11 @@ def test_a_test_that_fails_is_named_and_ends_the_run_with_another_code(language:
 
 
 @pytest.mark.parametrize("language", SERVING)
-def test_what_was_built_serves_and_ends_in_order(language: Language, tmp_path: Path) -> None:
-    module = Module.made(language, tmp_path / "module").built()
+def test_what_was_built_serves_and_ends_in_order(
+    made: Callable[[Language], Made], language: Language, tmp_path: Path
+) -> None:
     (tmp_path / "data").mkdir()
-    with module.serving(tmp_path / "data") as serving:
+    with made(language).built.serving(tmp_path / "data") as serving:
         assert serving.get("/healthz") == (200, "ok\n")
         assert serving.get("/") == (200, f"{NAME} 1.0.0\n")
         assert serving.get("/nothing")[0] == 404

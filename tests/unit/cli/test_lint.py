@@ -78,8 +78,9 @@ def test_what_cannot_be_packed_is_said_as_publishing_says_it(
     assert capsys.readouterr().err == f"hotswap: {found['error']}\n"
 
 
-@pytest.mark.parametrize("source", ["missing", "missing.tar.gz", "."])
+@pytest.mark.parametrize("source", ["missing", "missing.tar.gz", ".", "pipe"])
 def test_what_is_no_module_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str) -> None:
+    os.mkfifo(tmp_path / "pipe")  # which would have to be waited for
     assert hotswap("lint", str(tmp_path / source), home=tmp_path) == ExitCode.USAGE
     assert capsys.readouterr().err.startswith("hotswap: ")
 
