@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import typer
 
 from app.cli.errors import CliError, NotLoggedIn
 from app.cli.invocation import Invocation, invocation
+
+if TYPE_CHECKING:
+    from app.cli.client import Client
 
 TIME_LIMIT = 1.0  # seconds
 _MOST = 1000
@@ -108,23 +111,22 @@ def _asked(
     most: int = _MOST,
 ) -> Names:
     """`name` and explanation of every item below `path` that begins so."""
+    from app.cli.client import Client  # its import is this machine's time, not the server's
+
     run = invocation(ctx)
-    found = _in_time(lambda: _items(run, path, most))
+    found = _in_time(lambda: _items(run, path, most, Client))
     names = ((str(each.get(name)), told(each)) for each in found)
     return [
         (word, _UNSAFE.sub("", text)) for word, text in names if word.startswith(incomplete) and _SAFE.fullmatch(word)
     ]
 
 
-def _items(run: Invocation, path: str, most: int) -> list[Mapping[str, Any]]:
-    from app.cli.client import Client
-
+def _items(run: Invocation, path: str, most: int, connect: type[Client]) -> list[Mapping[str, Any]]:
     configuration = run.configuration
     if run.connect is not None:
-        client = run.connect(configuration)
-    else:
-        session = None if configuration.token else configuration.sessions.get(configuration.account)
-        client = Client(configuration, AsItIs(configuration.token or (session.token if session else None)))
+        return list(run.connect(configuration).pages(path, most=most))
+    session = None if configuration.token else configuration.sessions.get(configuration.account)
+    client = connect(configuration, AsItIs(configuration.token or (session.token if session else None)))
     return list(client.pages(path, most=most))
 
 

@@ -100,7 +100,7 @@ class SessionFile:
         own = self._text().partition(MARKER)[0].rstrip()
         lines = [*([own, ""] if own else []), MARKER, *written(logins)]
         target = self.path.resolve()  # a link stays a link
-        new = target.with_name(f".{target.name}.{os.getpid()}")
+        new = target.with_name(f".{target.name}.new")  # the same for all: what a killed one left goes with the next
         try:
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
                 file.write("\n".join(lines) + "\n")

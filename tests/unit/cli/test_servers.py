@@ -223,6 +223,15 @@ def test_files_of_one_server_are_still_read(tmp_path: Path) -> None:
     assert configured(tmp_path).sessions.get(Account(PROD)) == Session("anna", "t")
 
 
+def test_what_a_killed_command_left_half_written_goes_with_the_next(tmp_path: Path, api: Api) -> None:
+    logged_in(tmp_path, api, "--name", "prod", "--url", PROD)
+    left = config(tmp_path).with_name(".config.toml.new")
+    left.write_text('[login]\ntoken = "of somebody')
+    logged_in(tmp_path, api, "--name", "lab", "--url", LAB)
+    assert not left.exists()
+    assert {*configured(tmp_path).servers} == {"prod", "lab"}
+
+
 def test_what_is_kept_is_read_back_whatever_is_in_it() -> None:
     odd = Session('a"\\\né\x7f', "t", "r", "2026-01-01T00:00:00Z")
     logins = KeptLogins(PROD, None, {PROD: odd}, {"prod": KeptServer(PROD, odd), "lab": KeptServer(LAB)})
