@@ -33,3 +33,10 @@ def test_a_template_is_built_tested_and_deployed_as_it_is(
         assert [each["counts"]["high"] + each["counts"]["critical"] for each in scan.values()] == [0] * len(scan)
         (release,) = api.active("Development", name).values()
         assert release["digest"] == ended["digest"]
+        summary = tmp_path / f"{name}.md"
+        stack.cli("deployment", "show", identity, "--summary", str(summary))
+        told = summary.read_text()
+        assert f"### <code>{name} 1.0.0</code> to <code>Development</code>: Succeeded" in told
+        assert f"**Tests:** {stage(ended, 'Test')['details']['tests']['total']} passed, 0 failed" in told
+        assert "**Findings of the security scan:** " in told
+        assert "| <code>nothing</code> | <code>1.0.0</code> | 1 | Succeeded |" in told
