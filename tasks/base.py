@@ -8,9 +8,10 @@ import logging
 import time
 from typing import Any
 
-import structlog
 from celery import Task
 
+from agent.telemetry import spans
+from agent.telemetry.context import bound
 from workers import signing, tracing
 from workers.task_metrics import TASK_SECONDS
 
@@ -34,13 +35,8 @@ class Work(Task):  # type: ignore[misc]
             raise UnsignedMessage(f"{self.name} {request.id}: the message's signature does not hold")
         begun = time.monotonic()
         outcome = "failed"
-        with structlog.contextvars.bound_contextvars(
-            traceId=tracing.trace_id(request),
-            task=self.name,
-            taskId=request.id,
-            rootId=request.root_id,
-            deploymentId=args[0] if args else None,
-        ):
+        deployment, work = args if len(args) == 2 else (None, None)  # a tick has neither
+        with spans.continued(tracing.place(request)), bound(task=self.name, deployment=deployment, work=work):
             try:
                 result = super().__call__(*args, **kwargs)
                 outcome = "done" if result is not None else "nothing to do"

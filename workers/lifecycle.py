@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from celery.signals import (
+    celeryd_init,
     setup_logging,
     worker_init,
     worker_process_init,
@@ -27,7 +28,8 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from app.infrastructure.logs import configure_logging
+from app.infrastructure import tracing
+from app.infrastructure.observing import begin_observing
 from config.settings import settings_or_exit
 from workers import process, reconciler
 
@@ -36,10 +38,13 @@ log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _reconciler: reconciler.Loop | subprocess.Popen[bytes] | None = None
 _prefork = False
+_service = "beat"
+"""What this process is called where it is told of. Workers say their name before they set up loggers; beat has none."""
 
 
 def install() -> None:
     """Connect to Celery's signals; nothing happens in processes that are no workers (beat, Flower, the API)."""
+    celeryd_init.connect(_note_name, weak=False, dispatch_uid="hotswap-name")
     setup_logging.connect(_log_as_everywhere, weak=False, dispatch_uid="hotswap-logging")
     worker_init.connect(_worker_init, weak=False, dispatch_uid="hotswap-init")
     worker_ready.connect(_worker_ready, weak=False, dispatch_uid="hotswap-ready")
@@ -48,9 +53,14 @@ def install() -> None:
     worker_shutdown.connect(_worker_shutdown, weak=False, dispatch_uid="hotswap-shutdown")
 
 
+def _note_name(sender: Any = None, **_rest: Any) -> None:
+    global _service
+    _service = str(sender).partition("@")[0]
+
+
 def _log_as_everywhere(**_rest: Any) -> None:
     """In place of Celery's own set-up of loggers (its documented meaning of this signal)."""
-    configure_logging(settings_or_exit())
+    begin_observing(settings_or_exit(), service=_service)
 
 
 def _worker_init(sender: Any = None, **_rest: Any) -> None:
@@ -82,6 +92,7 @@ def _child_begins(**_rest: Any) -> None:
 
 def _child_ends(**_rest: Any) -> None:
     process.leave()
+    tracing.farewell()  # these children end without the interpreter's own farewell
 
 
 def _break_off_builds_on(*numbers: signal.Signals) -> None:

@@ -57,6 +57,7 @@ class Field(StrEnum):
     ENDPOINT = "endpoint"
     PATH = "path"
     USER = "user"
+    TOKEN_NAME = "token_name"
     SECONDS = "seconds"
     REQUESTED_BY = "requested_by"
     RETRY_OF = "retry_of"
@@ -108,6 +109,7 @@ MEANINGS: dict[Field, Meaning] = {
     Field.ENDPOINT: Meaning("string", "which operation of the API was called", label=True),
     Field.PATH: Meaning("string", "of a request, without its query"),
     Field.USER: Meaning("string", "who asked"),
+    Field.TOKEN_NAME: Meaning("string", "what the API token is called with which that was asked; never the token"),
     Field.SECONDS: Meaning("number", "how long it took"),
     Field.REQUESTED_BY: Meaning("string", "whose deployment it is"),
     Field.RETRY_OF: Meaning("string", "the deployment that this one repeats"),

@@ -170,11 +170,11 @@ class Reconciler:
         try:
             outcomes.apply(self.orchestrator, deployment_id, event, wait=False)
         except (Busy, NotFound):
-            log.debug("passed over", extra={"deployment_id": str(deployment_id)})
+            log.debug("passed over", extra={"deployment": str(deployment_id)})
         except (psycopg.Error, SQLAlchemyError):
             raise
         except Exception:  # one deployment that cannot be decided must not keep all others waiting
-            log.exception("a deployment cannot be reconciled", extra={"deployment_id": str(deployment_id)})
+            log.exception("a deployment cannot be reconciled", extra={"deployment": str(deployment_id)})
 
 
 def _returned(node_id: UUID, connection: Raw, loaded: Loaded) -> Event | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agent.telemetry.otlp import ENDPOINT_VARIABLE, HEADERS_VARIABLE
 from deploy.local.datafolder import DataFolder
 from deploy.local.fleet import (
     FIRST_ENVIRONMENTS,
@@ -262,7 +263,10 @@ def _orchestrator(
         worker("control", "threads", 2),
         service("beat", _program("celery"), *_CELERY, "beat", "--schedule", str(data.path("beat", "schedule"))),
         replace(
-            service("flower", _program("celery"), *_CELERY, "flower", f"--conf={ROOT / 'config' / 'flower.py'}"),
+            service(
+                "flower",
+                *(_program("celery"), "-A", "workers.flower", "flower", f"--conf={ROOT / 'config' / 'flower.py'}"),
+            ),
             # Its own metrics are not the orchestrator's.
             environment={name: value for name, value in environment.items() if name != "PROMETHEUS_MULTIPROC_DIR"},
             phase=Phase.TOOLS,  # nobody waits for it, and it finds the workers running
@@ -275,6 +279,9 @@ def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], 
     configurations = write_fleet(data, options.nodes, ports["agents"])
     # Agents know nothing of the orchestrator, least of all its secrets.
     own = {name: value for name, value in environment.items() if not name.startswith(("HOTSWAP_", "PROMETHEUS_"))}
+    for ours, standard in (("HOTSWAP_OTLP_ENDPOINT", ENDPOINT_VARIABLE), ("HOTSWAP_OTLP_HEADERS", HEADERS_VARIABLE)):
+        if environment.get(ours):
+            own[standard] = environment[ours]
     command = (sys.executable, "-m", "agent.host", "--configs", str(configurations))
 
     async def end_what_is_left() -> None:
