@@ -28,7 +28,7 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from app.infrastructure import tracing
+from app.infrastructure import observing
 from app.infrastructure.observing import begin_observing
 from config.settings import settings_or_exit
 from workers import process, reconciler
@@ -92,7 +92,7 @@ def _child_begins(**_rest: Any) -> None:
 
 def _child_ends(**_rest: Any) -> None:
     process.leave()
-    tracing.farewell()  # these children end without the interpreter's own farewell
+    observing.farewell()  # these children end without the interpreter's own
 
 
 def _break_off_builds_on(*numbers: signal.Signals) -> None:

@@ -114,7 +114,7 @@ MEANINGS: dict[Field, Meaning] = {
     Field.REQUESTED_BY: Meaning("string", "whose deployment it is"),
     Field.RETRY_OF: Meaning("string", "the deployment that this one repeats"),
     Field.ROLLBACK_OF: Meaning("string", "the deployment that this one takes back"),
-    Field.KIND: Meaning("string", "of a deployment: deploy, rollback, system", label=True),
+    Field.KIND: Meaning("string", "a deployment: deploy, rollback, system; a claim: stage, node operation", True),
     Field.ERROR: Meaning("string", "an error's type and text"),
     Field.EXCEPTION: Meaning("string", "the traceback of an unforeseen error; never the values of variables"),
 }

@@ -10,7 +10,7 @@ REDACTED = "[redacted]"
 _SHORTEST = 6
 """Characters; a shorter "secret" would blot out ordinary words."""
 _NAMES = re.compile(
-    r"passw|secret|authori[sz]ation|api_?key|private|cookie|credential|\bdsn\b|(^|_|-)(jwt|token|tokens|otp)$", re.I
+    r"passw|secret|authori[sz]ation|api[-_]?key|private|cookie|credential|\bdsn\b|(^|_|-)(jwt|token|tokens|otp)$", re.I
 )
 _LOOKS = re.compile(
     r"(?P<before>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{8,}"

@@ -8,6 +8,7 @@ Without a DSN nothing of it is imported.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ FAREWELL = 2.0  # seconds for what is queued when the process ends
 _LONGEST_TAG = 200
 _KEPT = frozenset(
     ("event_id", "timestamp", "level", "logger", "platform", "message", "logentry", "exception", "tags", "server_name",
-     "release", "environment", "sdk", "contexts", "breadcrumbs", "modules", "type")
+     "release", "environment", "sdk", "contexts", "type")
 )  # fmt: skip
 
 
@@ -56,11 +57,18 @@ def configure_error_reports(settings: Settings, *, service: str) -> None:
         send_client_reports=False,
         shutdown_timeout=FAREWELL,
     )
+    atexit.register(farewell)
     logging.getLogger("sentry_sdk.errors").setLevel(logging.CRITICAL)  # Sentry that is away is no error of ours
     root = logging.getLogger()
     root.handlers[:] = [each for each in root.handlers if not isinstance(each, _Reporting)]
     root.addHandler(_Reporting({Field.SERVICE.value: service, Field.INSTANCE.value: settings.instance}))
     sys.excepthook = _report_and(sys.excepthook)
+
+
+def farewell() -> None:
+    """A moment for what is queued; nothing where no DSN is set."""
+    if "sentry_sdk" in sys.modules:
+        sys.modules["sentry_sdk"].flush(timeout=FAREWELL)
 
 
 def scrub(event: Event, redactor: Redactor) -> Event:

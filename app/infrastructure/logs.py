@@ -61,6 +61,7 @@ def configure_logging(settings: Settings, *, service: str = "") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.captureWarnings(True)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 

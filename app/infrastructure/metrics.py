@@ -93,7 +93,7 @@ STALE_COMMANDS = counter(
 _EXPECTED = (
     ("agent", "void"),
     ("agent", "stale"),
-    ("agent", "known"),
+    ("agent", "known_id"),
     ("orchestrator", "older attempt"),
     ("orchestrator", "ended"),
     ("orchestrator", "not claimed"),

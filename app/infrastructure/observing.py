@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.infrastructure import error_reports, tracing
 from app.infrastructure.error_reports import configure_error_reports
 from app.infrastructure.logs import configure_logging
 from app.infrastructure.tracing import configure_tracing
@@ -13,3 +14,9 @@ def begin_observing(settings: Settings, *, service: str) -> None:
     configure_logging(settings, service=service)
     configure_tracing(settings, service=service)
     configure_error_reports(settings, service=service)
+
+
+def farewell() -> None:
+    """A moment for what is queued, in a process that ends without the interpreter's own farewell."""
+    tracing.farewell()
+    error_reports.farewell()

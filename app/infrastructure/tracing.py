@@ -1,14 +1,16 @@
 """Spans of this process on their way to a collector, by OpenTelemetry's exporter (OTLP over HTTP).
 
-Nothing of OpenTelemetry is imported where no collector is configured. Exporter and thread are made by the first span
-of each process, never before a fork: a child must not inherit them. Nobody waits for them: the queue is bounded, and
-what does not fit, or finds the collector away, is dropped and counted.
+Nothing of OpenTelemetry is imported where no collector is configured. Where one is, that is done when the process
+begins, and forks share it; exporter and thread are made by the first span of each process, never before a fork: a
+child must not inherit them. Nobody waits for them: the queue is bounded, and what does not fit, or finds the
+collector away, is dropped and counted.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import logging
 import os
 import queue
@@ -25,8 +27,6 @@ from app.infrastructure.work_metrics import SPANS
 from config.settings import Settings
 
 if TYPE_CHECKING:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ PATIENCE = 5.0  # seconds for one batch, with what the exporter itself tries aga
 FAREWELL = 2.0  # seconds for what is queued when the process ends
 
 
+_NEEDED = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk.resources", "requests")
 _outlet: _Outlet | None = None
 
 
@@ -58,6 +59,8 @@ class _Outlet:
     """The sink: hands spans to the pipe of this very process."""
 
     def __init__(self, settings: Settings, service: str) -> None:
+        for name in _NEEDED:
+            importlib.import_module(name)
         self._settings = settings
         self._service = service
         self._pipe: _Pipe | None = None
@@ -85,15 +88,22 @@ class _Pipe:
     """A bounded queue and the thread behind it."""
 
     def __init__(self, settings: Settings, service: str) -> None:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # what fails is told here, once
         self._endpoint = settings.otlp_endpoint or ""
-        self._headers = otlp.parse_headers(settings.otlp_headers.get_secret_value()) if settings.otlp_headers else {}
-        self._names: dict[str, Value] = {
+        headers = otlp.parse_headers(settings.otlp_headers.get_secret_value()) if settings.otlp_headers else None
+        url = otlp.traces_url(self._endpoint)
+        self._exporter = OTLPSpanExporter(endpoint=url, headers=headers, timeout=PATIENCE)
+        names: dict[str, Value] = {
             "service.name": f"hotswap-{service}",
             "service.instance.id": f"{settings.instance}-{os.getpid()}",
             "service": service,
             "instance": settings.instance,
             "pid": os.getpid(),
         }
+        self._resource = Resource(names)
         self._redactor: Redactor = redactor_of(settings)
         self._queue: queue.Queue[Span] = queue.Queue(ROOM)
         self._ending = threading.Event()
@@ -116,30 +126,20 @@ class _Pipe:
 
     def _run(self) -> None:
         with spans.continued(None):
-            exporter, resource = self._exporter()
             last = False
             while not last:
                 last = self._ending.wait(EVERY)
                 deadline = time.monotonic() + FAREWELL if last else None
                 while not self._queue.empty() and (deadline is None or time.monotonic() < deadline):
-                    self._send(exporter, resource)
+                    self._send()
 
-    def _exporter(self) -> tuple[OTLPSpanExporter, Resource]:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # what fails is told here, once
-        url = otlp.traces_url(self._endpoint)
-        exporter = OTLPSpanExporter(endpoint=url, headers=self._headers or None, timeout=PATIENCE)
-        return exporter, Resource.create(self._names)
-
-    def _send(self, exporter: OTLPSpanExporter, resource: Resource) -> None:
+    def _send(self) -> None:
         batch: list[Span] = []
         with contextlib.suppress(queue.Empty):
             while len(batch) < BATCH:
                 batch.append(self._queue.get_nowait())
         try:
-            sent = exporter.export(self._readable(batch, resource)).name == "SUCCESS"
+            sent = self._exporter.export(self._readable(batch)).name == "SUCCESS"
             why = "it did not take them"
         except Exception as error:  # whatever a client library makes of a collector that is away: this thread lives on
             sent, why = False, f"{type(error).__name__}: {error}"
@@ -148,7 +148,7 @@ class _Pipe:
             log.warning("traces cannot be sent to %s: %s", self._endpoint, why)
         self._failing = not sent
 
-    def _readable(self, batch: list[Span], resource: Resource) -> Sequence[ReadableSpan]:
+    def _readable(self, batch: list[Span]) -> Sequence[ReadableSpan]:
         """As OpenTelemetry has them."""
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -165,7 +165,7 @@ class _Pipe:
                 name=each.name,
                 context=place(each.trace_id, each.span_id),
                 parent=place(each.trace_id, each.parent_id) if each.parent_id else None,
-                resource=resource,
+                resource=self._resource,
                 attributes=self._redactor.whole(each.attributes),  # type: ignore[arg-type]
                 kind=SpanKind[each.kind.name],
                 status=Status(StatusCode.ERROR, self._redactor.text(each.error)) if each.error else Status(),

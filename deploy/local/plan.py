@@ -36,7 +36,8 @@ DATABASE_VARIABLES = ("HOTSWAP_DATABASE_URL", "HOTSWAP_DATABASE_URL_FILE")
 BROKER_VARIABLES = ("HOTSWAP_BROKER_URL", "HOTSWAP_BROKER_URL_FILE")
 SERVERS = ("postgres", "valkey")
 _PHASES = {**dict.fromkeys(SERVERS, Phase.SERVERS), "agents": Phase.AGENTS, "flower": Phase.TOOLS}
-_CELERY = ("-A", "workers.celery_app")
+_CELERY = ("-q", "-A", "workers.celery_app")  # -q: no banner among the log lines
+_FLOWER = ROOT / "config" / "flower.py"
 _ORCHESTRATOR_NAME = "orchestrator.hotswap.internal"
 # With REMAP_SIGTERM the first signal is Celery's soft shutdown, bounded in time; the last is SIGKILL, after which the
 # claims are taken over.
@@ -263,10 +264,7 @@ def _orchestrator(
         worker("control", "threads", 2),
         service("beat", _program("celery"), *_CELERY, "beat", "--schedule", str(data.path("beat", "schedule"))),
         replace(
-            service(
-                "flower",
-                *(_program("celery"), "-A", "workers.flower", "flower", f"--conf={ROOT / 'config' / 'flower.py'}"),
-            ),
+            service("flower", _program("celery"), "-q", "-A", "workers.flower", "flower", f"--conf={_FLOWER}"),
             # Its own metrics are not the orchestrator's.
             environment={name: value for name, value in environment.items() if name != "PROMETHEUS_MULTIPROC_DIR"},
             phase=Phase.TOOLS,  # nobody waits for it, and it finds the workers running

@@ -59,9 +59,8 @@ except ValueError as error:
 
 
 def _said(program: str, format_: str = "json") -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", SETTINGS.replace("LOOKS", format_) + program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", SETTINGS.replace("LOOKS", format_) + program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stderr
 
 
@@ -84,7 +83,7 @@ def test_both_kinds_of_loggers_end_as_json_with_what_is_bound() -> None:
 def test_no_secret_is_told_as_json_or_to_people() -> None:
     for format_ in ("json", "text"):
         said = _said(PLANTED, format_)
-        assert "planted" not in said.replace('"planted-variable"', ""), said  # the source line that a traceback shows
+        assert "planted" not in said, said
         assert "fencing_token" in said and "9" in said
         assert said.count("[redacted]") >= 9
 
