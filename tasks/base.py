@@ -12,6 +12,7 @@ from celery import Task
 
 from agent.telemetry import spans
 from agent.telemetry.context import bound
+from app.orchestrator.settling import DATABASE_TROUBLE
 from workers import signing, tracing
 from workers.task_metrics import TASK_SECONDS
 
@@ -41,5 +42,11 @@ class Work(Task):  # type: ignore[misc]
                 result = super().__call__(*args, **kwargs)
                 outcome = "done" if result is not None else "nothing to do"
                 return result
+            except DATABASE_TROUBLE as error:
+                log.warning("a task ended: %s", str(error).strip(), extra={"error": type(error).__name__})
+                raise
+            except Exception as error:  # told here, where it is known whose it is; Celery is silenced for it
+                log.exception("a task failed unforeseen", extra={"error": type(error).__name__})
+                raise
             finally:
                 TASK_SECONDS.labels(task=self.name, outcome=outcome).observe(time.monotonic() - begun)

@@ -19,8 +19,16 @@ from agent.telemetry.redaction import Redactor
 from app.infrastructure.secrets_known import redactor_of
 from config.settings import Settings
 
-QUIET = ("httpx", "urllib3", "celery.worker.strategy", "celery.app.trace", "kombu", "tornado.access")
-"""A line for each call of an agent and for each message says nothing that events, metrics and Flower do not."""
+QUIET = {
+    # A line for each call and for each message says nothing that events, metrics and Flower do not.
+    "httpx": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "kombu": logging.WARNING,
+    "celery.worker.strategy": logging.WARNING,
+    "tornado.access": logging.WARNING,
+    # What a task raised is told by the tasks' base class, which knows whose it is.
+    "celery.app.trace": logging.CRITICAL,
+}
 
 
 def configure_logging(settings: Settings, *, service: str = "") -> None:
@@ -62,8 +70,8 @@ def configure_logging(settings: Settings, *, service: str = "") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(max(level, least))
 
 
 class _Bound:

@@ -149,7 +149,7 @@ def _execute(connection: Raw, loaded: Loaded, state: Deployment, command: Comman
             return connection.execute(SQL["wake_line"], key)
         case CountStale(work_id, attempt, reason):
             names = {"deployment": str(state.id), "work": str(work_id), "attempt": attempt, "reason": reason}
-            log.warning("stale report refused", extra=names)
+            log.warning("stale report refused", extra={**names, "trace_id": loaded.trace_id})
             count_stale("orchestrator", reason)
     return None
 

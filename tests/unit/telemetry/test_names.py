@@ -37,8 +37,8 @@ def _named(tree: ast.AST) -> Iterator[tuple[str, int]]:
         for keyword in call.keywords:
             if keyword.arg == "extra" and isinstance(keyword.value, ast.Dict):
                 for key in keyword.value.keys:
-                    assert isinstance(key, ast.Constant)
-                    yield str(key.value), call.lineno
+                    if isinstance(key, ast.Constant):
+                        yield str(key.value), call.lineno
             elif keyword.arg is not None and keyword.arg not in NO_FIELDS:
                 yield keyword.arg, call.lineno
 
