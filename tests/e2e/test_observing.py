@@ -72,7 +72,7 @@ def test_every_process_speaks_in_the_same_lines(
         assert set(line) <= set(Field), (service, line)
         assert {"time", "level", "event", "service", "pid"} <= set(line), (service, line)
     (request,) = [line for service, line in told() if service == "api"]
-    assert (request["endpoint"], request["status"], request["method"]) == ("deployments_submit", 202, "POST")
+    assert (request["endpoint"], request["status"], request["method"]) == ("deployments.submit", 202, "POST")
     failed = [line for service, line in told() if service == "agents" and line.get("outcome") == "failed"]
     assert failed and all(
         (line["deployment"], line["module"], line["environment"]) == (ended["executionId"], module.name, "QA")

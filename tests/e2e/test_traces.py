@@ -56,9 +56,9 @@ def test_a_rollout_is_one_trace_with_every_stage_and_node(module: ProbeModule, a
 
     spans = collected(collector, caller.trace_id, lambda spans: len(named(spans, "drain")) == 5)
     (root,) = [span for span in spans if span.parent_id not in {each.span_id for each in spans}]
-    assert (root.name, root.parent_id) == ("POST deployments_submit", caller.span_id)
+    assert (root.name, root.parent_id) == ("POST deployments.submit", caller.span_id)
     (deployment,) = named(spans, "deployment")
-    assert parents(spans, deployment) == ["submit", "POST deployments_submit"]
+    assert parents(spans, deployment) == ["submit", "POST deployments.submit"]
     assert deployment.attributes["deployment"] == ended["executionId"]
     assert deployment.attributes["status"] == "Succeeded" and deployment.error is None
 
@@ -107,5 +107,5 @@ def test_a_rollback_is_a_trace_of_its_own(module: ProbeModule, api: Api, collect
     spans = collected(collector, ended["traceId"], lambda spans: named(spans, "agent operation"))
     (submitted,) = named(spans, "submit")
     assert submitted.attributes["rollback_of"] == newer["executionId"]
-    assert parents(spans, submitted) == ["POST deployments_rollback"]
+    assert parents(spans, submitted) == ["POST deployments.rollback"]
     assert {span.service for span in spans} == {"api", "urgent", "deploy", "agent"}
