@@ -74,7 +74,7 @@ MEANINGS: dict[Field, Meaning] = {
     Field.LOGGER: Meaning("string", "which part says it"),
     Field.SERVICE: Meaning(
         "string",
-        "kind of process: api, agent-listener, pipeline, deploy, urgent, control, reconciler, beat, migrate, "
+        "kind of process: api, agent-listener, pipeline, build, deploy, urgent, control, reconciler, beat, migrate, "
         "supervisor, agent, agents (the host of many), holder",
         label=True,
     ),
@@ -103,7 +103,7 @@ MEANINGS: dict[Field, Meaning] = {
     Field.FENCING_TOKEN: Meaning("integer", "of a lane's grant"),
     Field.SEEN: Meaning("integer", "the highest fencing token that a node has seen"),
     Field.TASK: Meaning("string", "a Celery task's name", label=True),
-    Field.QUEUE: Meaning("string", "pipeline, deploy, urgent, control", label=True),
+    Field.QUEUE: Meaning("string", "pipeline, build, deploy, urgent, control", label=True),
     Field.ROLE: Meaning("string", "what a process that shows its presence executes", label=True),
     Field.METHOD: Meaning("string", "of a request", label=True),
     Field.ENDPOINT: Meaning("string", "which operation of the API was called", label=True),

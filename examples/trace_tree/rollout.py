@@ -1,4 +1,4 @@
-"""A small stack whose traces we collect, two releases of examples/web-greeter, and the trace of the second."""
+"""A small stack whose traces we collect, two releases that are built and tested, and the trace of the second."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from pathlib import Path
 from examples.demo.command import Hotswap
 from examples.demo.folders import DemoFolder, make_folder
 from examples.demo.narrator import Narrator
-from examples.demo.releases import MODULE, make_release
 from examples.demo.signals import Signals
 from examples.demo.stack import Stack, environment_of
+from examples.demo.starter import MODULE, set_version
 from examples.trace_tree.received import ReceivedSpan
 from examples.trace_tree.receiver import Receiver
 from examples.trace_tree.tree import lines, trace_of
 
 BEGIN = "<!-- trace: begin (made by `make trace`) -->"
 END = "<!-- trace: end -->"
-ENVIRONMENT = "Development"
+ENVIRONMENT = "QA"
+NODES = {"qa": 2}
+WAITS_FOR_A_PERSON = 7
 ARRIVES_WITHIN = 60.0  # seconds after the rollout's end for its last spans
 
 
@@ -34,7 +36,7 @@ def roll_out_and_show(page: Path | None) -> int:
         environment = environment_of(folder, os.environ) | {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
         program = Path(sys.executable).parent / "hotswap"
         with signals.held():
-            stack = Stack.start(program, folder, environment, outlives_us=False)
+            stack = Stack.start(program, folder, environment, NODES, outlives_us=False)
         try:
             stack.wait_until_ready()
             hotswap = Hotswap(program, folder.path, environment, Narrator())
@@ -51,14 +53,28 @@ def roll_out_and_show(page: Path | None) -> int:
 
 
 def _roll_out(hotswap: Hotswap, folder: DemoFolder) -> str:
-    """Two releases, one after the other; the trace id of the second rollout."""
-    hotswap.show("login", "--username", "deployer", "--password-stdin", stdin=folder.password("deployer") + "\n")
-    for version in ("1.0.0", "1.1.0"):
-        make_release(folder.path, version)
-        hotswap.show("release", "publish", MODULE)
-        hotswap.show("deploy", MODULE, version, "--to", ENVIRONMENT, "--wait", "--timeout", "5m")
-    latest = hotswap.ask("deployment", "list")[0]
-    return str(hotswap.ask("deployment", "show", str(latest["executionId"]))["traceId"])
+    """Two releases, one after the other, the second with an approval; its trace id."""
+    _log_in(hotswap, folder, "deployer")
+    hotswap.show("init", MODULE, "--language", "python")
+    _publish(hotswap, folder, "1.0.0")
+    hotswap.show("deploy", MODULE, "1.0.0", "--to", ENVIRONMENT, "--wait", "--timeout", "5m")
+    _publish(hotswap, folder, "1.1.0")
+    approved = ("deploy", MODULE, "1.1.0", "--to", ENVIRONMENT, "--wait", "--require-approval")
+    hotswap.show(*approved, expected=WAITS_FOR_A_PERSON)
+    latest = str(hotswap.ask("deployment", "list")[0]["executionId"])
+    _log_in(hotswap, folder, "approver")
+    hotswap.show("approval", "approve", latest)
+    hotswap.show("deployment", "watch", latest)
+    return str(hotswap.ask("deployment", "show", latest)["traceId"])
+
+
+def _log_in(hotswap: Hotswap, folder: DemoFolder, user: str) -> None:
+    hotswap.show("login", "--username", user, "--password-stdin", stdin=folder.password(user) + "\n")
+
+
+def _publish(hotswap: Hotswap, folder: DemoFolder, version: str) -> None:
+    set_version(folder.path / MODULE, version)
+    hotswap.show("release", "publish", MODULE)
 
 
 def _arrived(collected: Sequence[ReceivedSpan], trace_id: str) -> list[ReceivedSpan]:
