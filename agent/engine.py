@@ -128,20 +128,17 @@ class Engine:
 
     async def _traced(self, operation: Operation, rivals: list[Operation], trace: SpanContext | None) -> None:
         """Everything that the operation does, and what it leaves going on, knows whose it is."""
-        command = operation.command
-        target = command.target
-        names = {
-            "deployment": command.context.deployment_id, "work": command.operation_id, "module": command.key.module,
-            "version": target.version if target is not None else None,
-        }  # fmt: skip
-        with context.bound(**names), spans.continued(trace):
-            kind = SpanKind.SERVER
-            with spans.span("agent operation", kind=kind, action=command.action.value) as span:
-                span.set(**names)
-                ending = await self._carry_out(operation, rivals)
-                span.set(outcome=ending.state.value, step=str(operation.step))
-                if ending.error is not None:
-                    span.fail(f"{ending.error.code.value}: {ending.error.message}"[:300])
+        names = operation.names
+        with (
+            context.bound(**names),
+            spans.continued(trace),
+            spans.span("agent operation", kind=SpanKind.SERVER) as span,
+        ):
+            span.set(action=operation.command.action.value, **names)
+            ending = await self._carry_out(operation, rivals)
+            span.set(outcome=ending.state.value, step=str(operation.step))
+            if ending.error is not None:
+                span.fail(f"{ending.error.code.value}: {ending.error.message}"[:300])
 
     async def _carry_out(self, operation: Operation, rivals: list[Operation]) -> Ending:
         operation.work = asyncio.create_task(self._work(operation, rivals))

@@ -100,7 +100,8 @@ def test_metrics_of_all_processes_are_one_answer(stack: Stack, module: ProbeModu
     assert grown("hotswap_wakes_published_total", "sent") >= 4
     assert grown("hotswap_spans_total", "sent") > 0 and not grown("hotswap_spans_total", "dropped")
     assert after["hotswap_nodes", "QA", "heard"] == 5
-    assert {("hotswap_queue_depth", queue) for queue in ("pipeline", "build", "deploy", "urgent", "control")} <= after.keys()
+    queues = ("pipeline", "build", "deploy", "urgent", "control")
+    assert {("hotswap_queue_depth", queue) for queue in queues} <= after.keys()
     assert after["hotswap_executors", "pipeline"] >= 1 and after["hotswap_executors", "agent-listener"] >= 1
     assert after["hotswap_module_instances", "Staging", "running"] >= 4
 
