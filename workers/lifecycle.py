@@ -38,13 +38,12 @@ log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _reconciler: reconciler.Loop | subprocess.Popen[bytes] | None = None
 _prefork = False
-_service = "beat"
-"""What this process is called where it is told of. Workers say their name before they set up loggers; beat has none."""
+_observed = False
 
 
 def install() -> None:
     """Connect to Celery's signals; nothing happens in processes that are no workers (beat, Flower, the API)."""
-    celeryd_init.connect(_note_name, weak=False, dispatch_uid="hotswap-name")
+    celeryd_init.connect(_worker_is_named, weak=False, dispatch_uid="hotswap-named")
     setup_logging.connect(_log_as_everywhere, weak=False, dispatch_uid="hotswap-logging")
     worker_init.connect(_worker_init, weak=False, dispatch_uid="hotswap-init")
     worker_ready.connect(_worker_ready, weak=False, dispatch_uid="hotswap-ready")
@@ -53,14 +52,21 @@ def install() -> None:
     worker_shutdown.connect(_worker_shutdown, weak=False, dispatch_uid="hotswap-shutdown")
 
 
-def _note_name(sender: Any = None, **_rest: Any) -> None:
-    global _service
-    _service = str(sender).partition("@")[0]
+def _worker_is_named(sender: Any = None, **_rest: Any) -> None:
+    """The first that is heard of a worker, before it says anything itself."""
+    _begin_observing(str(sender).partition("@")[0])
 
 
 def _log_as_everywhere(**_rest: Any) -> None:
-    """In place of Celery's own set-up of loggers (its documented meaning of this signal)."""
-    begin_observing(settings_or_exit(), service=_service)
+    """In place of Celery's own set-up of loggers (its documented meaning of this signal). Who has no name is beat."""
+    if not _observed:
+        _begin_observing("beat")
+
+
+def _begin_observing(service: str) -> None:
+    global _observed
+    _observed = True
+    begin_observing(settings_or_exit(), service=service)
 
 
 def _worker_init(sender: Any = None, **_rest: Any) -> None:

@@ -108,4 +108,4 @@ def test_a_rollback_is_a_trace_of_its_own(module: ProbeModule, api: Api, collect
     (submitted,) = named(spans, "submit")
     assert submitted.attributes["rollback_of"] == newer["executionId"]
     assert parents(spans, submitted) == ["POST deployments.rollback"]
-    assert {span.service for span in spans} == {"api", "urgent", "deploy", "agent"}
+    assert {span.service for span in spans} == {"api", "urgent", "agent"}
