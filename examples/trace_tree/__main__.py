@@ -31,9 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _collect(asked.file, asked.port)
     if asked.command == "show":
         return _show(asked.file, asked.trace_id)
+    return _roll_out(asked.page)
+
+
+def _roll_out(page: Path | None) -> int:
+    from examples.demo.errors import DemoFailed, Interrupted
     from examples.trace_tree.rollout import roll_out_and_show  # which needs the stack
 
-    return roll_out_and_show(asked.page)
+    try:
+        return roll_out_and_show(page)
+    except DemoFailed as error:
+        print(f"trace_tree: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as interrupted:
+        return 128 + interrupted.number
 
 
 def _collect(file: Path, port: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,9 +83,9 @@ def _arrived(collected: Sequence[ReceivedSpan], trace_id: str) -> list[ReceivedS
     deadline = time.monotonic() + ARRIVES_WITHIN
     while True:
         spans = trace_of(list(collected), trace_id)
-        count = {name: sum(span.name == name for span in spans) for name in ("deployment", "agent operation", "drain")}
-        whole = count["deployment"] and count["drain"] == count["agent operation"] > 0
-        if whole or time.monotonic() > deadline:
+        names = Counter(span.name for span in spans)
+        on_nodes = {names[name] for name in ("node operation", "agent operation", "drain")}
+        if (names["deployment"] and on_nodes == {sum(NODES.values())}) or time.monotonic() > deadline:
             return spans
         time.sleep(0.2)
 
