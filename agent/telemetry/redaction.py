@@ -14,9 +14,9 @@ _NAMES = re.compile(
 )
 _LOOKS = re.compile(
     r"(?P<before>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # a JSON web token
-    r"|\bhs_[A-Za-z0-9_-]{12,}"  # an API token of ours
-    r"|(?P<scheme>\b[a-z][a-z0-9+.-]{1,20}://)[^\s/@\"'\\]*:[^\s/@\"'\\]+(?=@)"  # user and password in a URL
+    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # a JSON web token
+    r"|(?<![A-Za-z0-9_-])hs_[A-Za-z0-9_-]{12,}"  # an API token of ours
+    r"|(?P<scheme>\b[a-z][a-z0-9+.-]{1,20}://)[^\s/@:\"'\\]*:[^\s/@\"'\\]+(?=@)"  # user and password in a URL
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     re.S,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,15 @@ def test_what_looks_like_a_secret_goes(said: str) -> None:
 def test_what_is_no_secret_stays() -> None:
     said = "http://127.0.0.1:8000/api/v1 sha256:ab12 hs_short 01900000-0000-7000-8000-000000000001 the bearer of news"
     assert Redactor(["short", ""]).text(said) == said
+
+
+@pytest.mark.parametrize("piece", ["eyJ-", "a://:", "x:", "-----BEGIN ", "Bearer ", "hs_", "://", "eyJaaaaaaaa."])
+def test_a_long_line_takes_no_longer_than_its_length(piece: str) -> None:
+    """What others send is in our lines: no text may keep a process busy."""
+    redactor = Redactor(["a known secret"])
+    begun = time.monotonic()
+    redactor.text(piece * (400_000 // len(piece)))
+    assert time.monotonic() - begun < 20
 
 
 def test_names_tell() -> None:
