@@ -76,7 +76,7 @@ class SpanExporter:
         batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
         try:
             await self._post(batch, patience)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except Exception as error:  # whatever it is: no span is worth the agent, which ends with any of its parts
             self._counters.spans("failed", len(batch))
             if not self._failing:
                 log.warning("traces cannot be sent to %s: %s: %s", self._url, type(error).__name__, error)

@@ -70,8 +70,13 @@ class _Outlet:
     def take(self, span: Span) -> None:
         pipe = self._pipe
         if pipe is None:
-            with self._lock:
-                pipe = self._pipe = self._pipe or _Pipe(self._settings, self._service)
+            try:
+                with self._lock:
+                    pipe = self._pipe = self._pipe or _Pipe(self._settings, self._service)
+            except Exception as error:  # a variable of the exporter's that it refuses: the work is none the worse
+                spans.install(None)
+                log.error("this process sends no traces: %s: %s", type(error).__name__, error)
+                return
         pipe.take(span)
 
     def close(self) -> None:

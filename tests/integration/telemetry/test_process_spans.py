@@ -90,5 +90,12 @@ def test_a_collector_that_is_away_is_told_of_once() -> None:
     assert (line["service"], line["instance"]) == ("deploy", "of-a-test")
 
 
+def test_what_the_exporter_refuses_ends_the_traces_and_not_the_work() -> None:
+    program = "with spans.continued(place), spans.span('work'):\n    pass\nprint('done', spans.recording())\n"
+    refused = {"OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER": "nonsense"}
+    done = run(program, {"HOTSWAP_OTLP_ENDPOINT": "http://127.0.0.1:1", **refused})
+    assert done.stdout == "done False\n" and done.stderr.count("this process sends no traces") == 1
+
+
 def test_with_nothing_configured_nothing_is_imported() -> None:
     assert run(OFF, {}).stdout == "False\n"
