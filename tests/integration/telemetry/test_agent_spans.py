@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from pathlib import Path
 
 from agent.telemetry.names import Field
 from agent.telemetry.traceparent import SpanContext, new_span_id, new_trace_id
+from deploy.local.ports import free_ports
 from examples.trace_tree.received import ReceivedSpan
 from tests.collector import Collector
 from tests.integration.agent.bench import Bench, asynchronous, bench
@@ -67,18 +67,17 @@ async def test_an_operation_is_a_span_with_its_steps(tmp_path: Path) -> None:
 
 @asynchronous
 async def test_a_collector_that_is_away_is_nobodys_trouble(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes connections, and never answers
-        endpoint = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        async with bench(tmp_path, more=_telemetry(endpoint)) as at:
-            await _swap(at, [SpanContext(new_trace_id(), None)] * 2)
+    (port,) = free_ports(1)
+    async with bench(tmp_path, more=_telemetry(f"http://127.0.0.1:{port}")) as at:
+        await _swap(at, [SpanContext(new_trace_id(), None)] * 2)
 
-            async def failed() -> bool:
-                return 'outcome="failed"' in (await at.orchestrator.call("qa-1", "GET", "/metrics")).body["text"]
+        async def failed() -> bool:
+            return 'outcome="failed"' in (await at.orchestrator.call("qa-1", "GET", "/metrics")).body["text"]
 
-            while not await failed():
-                assert not at.node.ended()
-                await asyncio.sleep(0.1)
-        assert at.node.log().count("traces cannot be sent") == 1
+        while not await failed():
+            assert not at.node.ended()
+            await asyncio.sleep(0.1)
+    assert at.node.log().count("traces cannot be sent") == 1
 
 
 @asynchronous
