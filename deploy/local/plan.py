@@ -16,6 +16,7 @@ from agent.telemetry.otlp import ENDPOINT_VARIABLE, HEADERS_VARIABLE
 from deploy.local.datafolder import DataFolder
 from deploy.local.fleet import (
     FIRST_ENVIRONMENTS,
+    Lines,
     NodesError,
     make_builder_key,
     make_certificates,
@@ -274,7 +275,8 @@ def _orchestrator(
 
 
 def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], ports: Mapping[str, int]) -> Service:
-    configurations = write_fleet(data, options.nodes, ports["agents"])
+    lines = Lines(environment.get("HOTSWAP_LOG_LEVEL") or "info", environment.get("HOTSWAP_LOG_FORMAT") or "auto")
+    configurations = write_fleet(data, options.nodes, ports["agents"], lines)
     # Agents know nothing of the orchestrator, least of all its secrets.
     own = {name: value for name, value in environment.items() if not name.startswith(("HOTSWAP_", "PROMETHEUS_"))}
     for ours, standard in (("HOTSWAP_OTLP_ENDPOINT", ENDPOINT_VARIABLE), ("HOTSWAP_OTLP_HEADERS", HEADERS_VARIABLE)):
