@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 2
 TESTS ?= tests/unit tests/integration tests/e2e
 PACKAGES := agent app config deploy examples tasks tests workers
 
-.PHONY: help demo up test check coverage bench openapi lock clean
+.PHONY: help demo up test check coverage bench openapi observing trace lock clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
@@ -62,6 +62,13 @@ bench: $(DEVELOPMENT)  ## figures against their yardsticks, into docs/benchmarks
 
 openapi: $(RUNTIME)  ## the specification of the API, into docs/openapi.json
 	@$(BIN)/python -m app.api.openapi docs/openapi.json
+
+observing: $(RUNTIME)  ## fields and metrics, into docs/guides/observing.md
+	@$(BIN)/python -m app.observing_reference docs/guides/observing.md
+
+trace: $(RUNTIME)  ## one rollout on a small stack, and its trace as a tree
+	@mkdir -p $(TMPDIR)
+	@$(BIN)/python -m examples.trace_tree rollout --page docs/guides/observing.md
 
 lock: $(DEVELOPMENT)  ## requirements*.txt anew from requirements*.in, with hashes
 	@.ci/lock

@@ -24,6 +24,7 @@ from agent.paths import NodeFolders
 from agent.protocol import ModuleKey, parse_command, parse_module_key, parse_operation_id, parse_resolve
 from agent.refusals import Refusal, RefusalCode, malformed, unknown
 from agent.supervisor import Supervisor
+from agent.telemetry import spans, traceparent
 from agent.tls import ORCHESTRATOR_ORGANIZATION, organization_of
 from agent.validation import parse_validate, validate
 
@@ -87,7 +88,8 @@ class Api:
             return _refused(Refusal(RefusalCode.OVERLOADED, "too many requests at a time"))
         self._busy += 1
         try:
-            return await handler(request)
+            with spans.continued(traceparent.parse(request.headers.get(traceparent.HEADER))):
+                return await handler(request)
         except Refusal as refusal:
             return _refused(refusal)
         except sqlite3.OperationalError as error:
@@ -101,7 +103,7 @@ class Api:
     async def _put(self, request: web.Request) -> web.Response:
         command = parse_command(request.match_info["id"], await _body(request))
         seconds = min(_number(request, "wait", 0.0), LONGEST_WAIT)
-        ended, body = self._parts.engine.submit(command)
+        ended, body = self._parts.engine.submit(command, spans.current())
         if ended or not seconds:
             return _answer((ended, body))
         return _answer(await self._parts.engine.wait(command.operation_id, seconds))
@@ -139,7 +141,8 @@ class Api:
         key = self._known(request)
         wanted = parse_validate(key, await _body(request))
         module, watch = self._parts.journal.module(key), self._parts.supervisor.watch(key)
-        return web.json_response(await validate(wanted, module, watch))
+        with spans.span("validate", module=key.module):
+            return web.json_response(await validate(wanted, module, watch))
 
     async def _module_metrics(self, request: web.Request) -> web.Response:
         watch = self._parts.supervisor.watch(self._known(request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.archive import Limits as ArchiveLimits
+from agent.telemetry.log_lines import FORMATS, LEVELS
+from agent.telemetry.otlp import ENDPOINT_VARIABLE, HEADERS_VARIABLE, parse_headers
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -41,6 +44,16 @@ class AgentLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Telemetry:
+    """How the agent tells what it does. Without `otlp_endpoint`, the base address of a collector, it sends no spans."""
+
+    log_level: str = "info"
+    log_format: str = "auto"
+    otlp_endpoint: str = ""
+    otlp_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """Everything an agent is told at its start."""
 
@@ -62,6 +75,7 @@ class AgentConfig:
     map_destinations: bool = False
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
     limits: AgentLimits = field(default_factory=AgentLimits)
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     @property
     def journal(self) -> Path:
@@ -118,6 +132,17 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _telemetry(told: _Table) -> Telemetry:
+    level, format_ = told.take("log_level", str, "info"), told.take("log_format", str, "auto")
+    if level not in LEVELS or format_ not in FORMATS:
+        raise ConfigInvalid(f"telemetry.log_level is one of {', '.join(LEVELS)}, log_format of {', '.join(FORMATS)}")
+    endpoint = told.take("otlp_endpoint", str, os.environ.get(ENDPOINT_VARIABLE, ""))
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise ConfigInvalid(f"telemetry.otlp_endpoint is no http:// or https:// address: {endpoint!r}")
+    headers = told.take("otlp_headers", dict, parse_headers(os.environ.get(HEADERS_VARIABLE, "")))
+    return Telemetry(level, format_, endpoint, {name: str(value) for name, value in headers.items()})
+
+
 def load_config(file: Path) -> AgentConfig:
     """Read a configuration file. Raises `ConfigInvalid`."""
     try:
@@ -126,7 +151,9 @@ def load_config(file: Path) -> AgentConfig:
         raise ConfigInvalid(f"cannot read {file}: {error}") from error
     base = file.resolve().parent
     host, port = _address(root.take("listen", str, "127.0.0.1:0"))
-    tls, orchestrator, local, limits = (root.table(name) for name in ("tls", "orchestrator", "local", "limits"))
+    tls, orchestrator, local, limits, told = (
+        root.table(name) for name in ("tls", "orchestrator", "local", "limits", "telemetry")
+    )
     urls = orchestrator.take("urls", list)
     if not urls or not all(isinstance(url, str) and url.startswith("https://") for url in urls):
         raise ConfigInvalid("orchestrator.urls is not a list of https:// addresses")
@@ -163,7 +190,8 @@ def load_config(file: Path) -> AgentConfig:
             read_timeout=limits.take("read_timeout", float, own.read_timeout),
             stop_timeout=limits.take("stop_timeout", float, own.stop_timeout),
         ),
+        telemetry=_telemetry(told),
     )
-    for table in (root, tls, orchestrator, local, limits):
+    for table in (root, tls, orchestrator, local, limits, told):
         table.done()
     return config

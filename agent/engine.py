@@ -21,6 +21,9 @@ from agent.operation import ActiveView, Ending, Operation, StopReason, snapshot,
 from agent.protocol import Command, ModuleKey, OperationState, ResolveRequest
 from agent.records import OperationRecord
 from agent.refusals import Refusal, RefusalCode, unknown
+from agent.telemetry import context, spans
+from agent.telemetry.spans import SpanKind
+from agent.telemetry.traceparent import SpanContext
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +63,12 @@ class Engine:
 
     # -- commands ---------------------------------------------------------------------------------------------
 
-    def submit(self, command: Command) -> Answer:
-        """Take a command, or raise the `Refusal` that the protocol's checks give."""
+    def submit(self, command: Command, trace: SpanContext | None = None) -> Answer:
+        """Take a command, or raise the `Refusal` that the protocol's checks give. `trace`: where it comes from."""
         view = self._journal.view(command.operation_id, command.key)
         match commands.check(command, view):
             case commands.Accept(supersedes):
-                return self._accept(command, supersedes)
+                return self._accept(command, supersedes, trace)
             case commands.AnswerRecorded(outdated) | commands.AnswerRunning(outdated):
                 if outdated:
                     self._late(command.operation_id, "known_id")
@@ -105,7 +108,7 @@ class Engine:
         """An id voided without a token learns it from the late request, so that it can be forgotten one day."""
         self._journal.record_void(command.operation_id, command.key, command.token, time.time())
 
-    def _accept(self, command: Command, supersedes: Iterable[str]) -> Answer:
+    def _accept(self, command: Command, supersedes: Iterable[str], trace: SpanContext | None) -> Answer:
         if self._stopping or not self._ready():
             raise Refusal(RefusalCode.NOT_READY, "no heartbeat of this agent has been answered lately")
         operation = Operation(command, time.time())
@@ -115,15 +118,29 @@ class Engine:
         for rival in rivals:
             rival.request_stop(StopReason.SUPERSEDED)
         self._running[command.operation_id] = operation
-        self._start(self._carry_out(operation, rivals))
+        self._start(self._traced(operation, rivals, trace))
         return self._answer(command.operation_id)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=context.detached())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry_out(self, operation: Operation, rivals: list[Operation]) -> None:
+    async def _traced(self, operation: Operation, rivals: list[Operation], trace: SpanContext | None) -> None:
+        """Everything that the operation does, and what it leaves going on, knows whose it is."""
+        names = operation.names
+        with (
+            context.bound(**names),
+            spans.continued(trace),
+            spans.span("agent operation", kind=SpanKind.SERVER) as span,
+        ):
+            span.set(action=operation.command.action.value, **names)
+            ending = await self._carry_out(operation, rivals)
+            span.set(outcome=ending.state.value, step=str(operation.step))
+            if ending.error is not None:
+                span.fail(f"{ending.error.code.value}: {ending.error.message}"[:300])
+
+    async def _carry_out(self, operation: Operation, rivals: list[Operation]) -> Ending:
         operation.work = asyncio.create_task(self._work(operation, rivals))
         if operation.stop is not None:
             operation.work.cancel()
@@ -137,6 +154,7 @@ class Engine:
             log.error("operation %s was cut after its commit: %s", operation.command.operation_id, ending.error)
             ending = await self._complete(operation)
         await self._finish(operation, ending)
+        return ending
 
     async def _complete(self, operation: Operation) -> Ending:
         """The decision has fallen: go on until it is done, or until the agent ends and its next start does it."""
@@ -199,7 +217,9 @@ class Engine:
                 await asyncio.sleep(RETRY_RECORDING)
         del self._running[command.operation_id]
         self._counters.operation(command.action.value, ending.state.value)
-        log.info("operation %s of %s: %s", command.operation_id, command.key, ending.state.value)
+        log.info("operation %s of %s: %s", command.operation_id, command.key, ending.state.value, extra={
+            "action": command.action.value, "outcome": ending.state.value, "step": str(operation.step),
+            "seconds": round(sum(operation.steps.values()), 4)})  # fmt: skip
         operation.ended.set()
         try:
             self._journal.prune(command.key, KEEP_OPERATIONS)

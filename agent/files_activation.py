@@ -20,6 +20,7 @@ from agent.protocol import Command, ModuleKey
 from agent.records import ReleaseRecord
 from agent.releases import manifest_of
 from agent.running import run_command
+from agent.telemetry import spans
 from agent.threads import finish_in_thread
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,10 @@ class FilesActivation:
         operation.enter(Step.INSTALLING)
         self._journal.note_step(command.operation_id, Step.INSTALLING)
         try:
-            await self._install(operation, old, new, progress)
-            self._journal.commit_active(command, new.release if new else None, None, None)
+            with spans.span("install"):
+                await self._install(operation, old, new, progress)
+            with spans.span("commit"):
+                self._journal.commit_active(command, new.release if new else None, None, None)
         except BaseException:
             operation.output_tail = logs.as_tail("".join(progress.output))
             await self._undo(command.key, old, new, progress)
@@ -162,7 +165,8 @@ class FilesActivation:
         file = self._folders.module(release.key).log / HOOK_LOG
         since = logs.size_of(file)
         try:
-            problem, output = await self._run(release, event)
+            with spans.span(event.value, version=release.release.version):
+                problem, output = await self._run(release, event)
         except asyncio.CancelledError:
             so_far.output.append(logs.tail(file, since))
             raise

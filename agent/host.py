@@ -27,6 +27,8 @@ from agent.heap import use_one_heap
 from agent.holder.identity import name_this_process
 from agent.holder.main import run as run_holder
 from agent.main import USAGE, run_agent
+from agent.telemetry import log_lines
+from agent.telemetry.redaction import Redactor
 
 log = logging.getLogger("agent.host")
 
@@ -107,7 +109,8 @@ class Host:
     def _died(self, child: Child, status: int) -> None:
         if self._stop is None:
             code = os.waitstatus_to_exitcode(status)
-            log.warning("agent %s ended (%s) and is started again", child.config.node_id, code)
+            log.warning("agent %s ended (%s) and is started again", child.config.node_id, code, extra={
+                "node": child.config.hostname, "node_id": child.config.node_id})  # fmt: skip
         now = time.monotonic()
         child.back_off = FIRST_BACK_OFF if now - child.started > SETTLED else min(2 * child.back_off, LONGEST_BACK_OFF)
         child.pid, child.due = None, now + child.back_off
@@ -182,7 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not configs:
         sys.stderr.write(f"agent.host: there is no *.toml in {asked.configs}\n")
         return USAGE
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s host %(name)s: %(message)s")
+    told = configs[0].telemetry
+    log_lines.configure(told.log_level, told.log_format, Redactor(told.otlp_headers.values()), service="agents")
     use_one_heap()
     gc.collect()
     gc.freeze()  # the collector of a fork would copy every page that it shares with the host

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,8 @@ from agent.control import ask_to_stop
 from agent.heap import use_one_heap
 from agent.holder.client import HolderStarter
 from agent.holder.protocol import HolderError
-from agent.service import AlreadyRunning, Service
+from agent.service import AlreadyRunning, Service, redactor_of
+from agent.telemetry import log_lines
 
 USAGE = 2
 LONGEST_STOP = 60.0  # seconds
@@ -47,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_agent(config: AgentConfig, start_holder: HolderStarter | None = None) -> int:
     """Run one agent in this process until it is stopped; the exit code."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, force=True,
-        format=f"%(asctime)s %(levelname)s {config.node_id} %(name)s: %(message)s",
+    told = config.telemetry
+    log_lines.configure(
+        told.log_level, told.log_format, redactor_of(config), service="agent", node=config.hostname,
+        node_id=config.node_id, environment=config.environment,
     )  # fmt: skip
     try:
         asyncio.run(_run(config, start_holder))

@@ -61,6 +61,17 @@ class Operation:
         self._entered = time.monotonic()
         self._deadline = self._entered + command.timeout
 
+    @property
+    def names(self) -> dict[str, str | None]:
+        """What log lines and spans say of it."""
+        command = self.command
+        return {
+            "deployment": command.context.deployment_id,
+            "work": command.operation_id,
+            "module": command.key.module,
+            "version": command.target.version if command.target is not None else None,
+        }
+
     def enter(self, step: str) -> None:
         """Begin a step; the time since the last one counts for that."""
         now = time.monotonic()

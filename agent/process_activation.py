@@ -24,6 +24,7 @@ from agent.processes import Processes
 from agent.protocol import ModuleKey
 from agent.records import ModuleRecord, ReleaseRecord, Role, SideRecord
 from agent.supervisor import Supervisor
+from agent.telemetry import spans
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,9 @@ class ProcessActivation:
                 operation_id=self._side(module.key, module.active_side).operation_id,
                 until=time.time() + command.keep_warm if warm else None,
             )
-        self._journal.commit_active(command, candidate.release, replace(candidate, role=Role.ACTIVE, until=None), old)
+        with spans.span("commit"):
+            active = replace(candidate, role=Role.ACTIVE, until=None)
+            self._journal.commit_active(command, candidate.release, active, old)
         operation.committed = operation.changed = True
         operation.enter(Step.COMMITTED)
         return old
@@ -127,14 +130,15 @@ class ProcessActivation:
 
     async def _steer_surely(self, standing: Standing) -> None:
         """The decision has fallen: go on until the holder, or the next one, has done it."""
-        while True:
-            try:
-                return await self._processes.steer(standing.endpoints, standing.record.side)
-            except HolderStopped:
-                raise
-            except HolderError as error:
-                log.error("cannot switch %s yet: %s", standing.record.key, error)
-                await asyncio.sleep(1.0)
+        with spans.span("switch"):
+            while True:
+                try:
+                    return await self._processes.steer(standing.endpoints, standing.record.side)
+                except HolderStopped:
+                    raise
+                except HolderError as error:
+                    log.error("cannot switch %s yet: %s", standing.record.key, error)
+                    await asyncio.sleep(1.0)
 
     async def _take_back(self, operation: Operation, module: ModuleRecord, candidate: SideRecord) -> None:
         assert module.active_side is not None and module.active is not None
@@ -213,7 +217,8 @@ class ProcessActivation:
         log_file = program.folder.log / f"{record.side}.log"
         since = logs.size_of(log_file)
         try:
-            process = await self._processes.start(program, record, endpoints)
+            with spans.span("start"):
+                process = await self._processes.start(program, record, endpoints)
         except OperationFailed as error:
             raise OperationFailed(error.code, error.message, logs.tail(log_file, since)) from error
         except SideBusy as error:
@@ -230,7 +235,8 @@ class ProcessActivation:
         since: int = 0,
     ) -> None:  # fmt: skip
         try:
-            await self._gate.pass_through(program, process, endpoints, since, active=False)
+            with spans.span("health"):
+                await self._gate.pass_through(program, process, endpoints, since, active=False)
         except HolderError as error:
             raise OperationFailed(FailureCode.INTERNAL, f"the holder failed: {error}") from error
         finally:  # a stop says nothing itself, and what the candidate said may be why it came to that

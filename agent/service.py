@@ -10,10 +10,12 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
 
+from agent import __version__
 from agent.activation import Activation
 from agent.api import Api, Parts
 from agent.config import AgentConfig
@@ -36,8 +38,12 @@ from agent.recovery import Recovery
 from agent.restoring import Restoring
 from agent.staging import Stager
 from agent.supervisor import Supervisor
+from agent.telemetry.redaction import Redactor
 from agent.tls import client_context, server_context
 from agent.trust import Trust, TrustedKeys
+
+if TYPE_CHECKING:
+    from agent.telemetry.exporting import SpanExporter
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +111,13 @@ class Service:
         )  # fmt: skip
         engine = Engine(journal, activation, counters, heartbeat.ready)
         parts = Parts(engine, journal, folders, supervisor, state, counters, config.limits, heartbeat.ready)
+        work = [heartbeat.run(engine), metrics.run(), _relay(supervisor.changed, heartbeat, metrics)]
+        if config.telemetry.otlp_endpoint:
+            work.append(_span_exporter(config, session, counters).run())
         async with (
             _listening(parts, config, listener),
             _control(config, self),
-            _background(self, heartbeat.run(engine), metrics.run(), _relay(supervisor.changed, heartbeat, metrics)),
+            _background(self, *work),
         ):
             log.info("agent %s listens on %s", config.node_id, address)
             modules = await self._stopped
@@ -128,6 +137,22 @@ class Service:
                 await holder.close()
                 holder = await HolderClient.open(self._config.data_dir, start=self._start_holder)
         return await holder.shutdown(drain_timeout=self._config.limits.stop_timeout)
+
+
+def redactor_of(config: AgentConfig) -> Redactor:
+    """Takes out what this agent knows to be secret."""
+    return Redactor(config.telemetry.otlp_headers.values())
+
+
+def _span_exporter(config: AgentConfig, session: aiohttp.ClientSession, counters: Counters) -> SpanExporter:
+    from agent.telemetry.exporting import Collector, SpanExporter  # nobody else needs it
+
+    collector = Collector(config.telemetry.otlp_endpoint, config.telemetry.otlp_headers)
+    resource = {
+        "service.name": "hotswap-agent", "service.version": __version__, "service.instance.id": config.node_id,
+        "node": config.hostname, "node_id": config.node_id, "environment": config.environment,
+    }  # fmt: skip
+    return SpanExporter(session, collector, resource, counters, redactor_of(config))
 
 
 def _make_data_dir(config: AgentConfig) -> None:

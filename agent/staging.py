@@ -11,6 +11,7 @@ from agent.operation import Operation, Step
 from agent.paths import NodeFolders
 from agent.protocol import Target
 from agent.releases import install, touch, usable
+from agent.telemetry import spans
 from agent.threads import finish_in_thread
 from agent.trust import Trust
 
@@ -37,11 +38,14 @@ class Stager:
         place = folder.release(target.version, target.digest)
         operation.enter(Step.STAGING)
         if not (place.exists() and await finish_in_thread(usable, place)):
-            self._trust.verify(target, key.module)
+            with spans.span("verify"):
+                self._trust.verify(target, key.module)
             patience = min(LONGEST_SILENCE, operation.remaining / 2)
             try:
-                archive = await self._fetcher.fetch(target, patience)
-                await finish_in_thread(install, archive, target, key.module, folder, self._limits)
+                with spans.span("fetch"):
+                    archive = await self._fetcher.fetch(target, patience)
+                with spans.span("unpack"):  # the archive's digest is checked first
+                    await finish_in_thread(install, archive, target, key.module, folder, self._limits)
             except (OSError, OperationFailed):
                 # A part that filled the disk would keep it full, and one that was refused is of no use.
                 self._fetcher.part_of(target.digest).unlink(missing_ok=True)

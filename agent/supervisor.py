@@ -20,6 +20,7 @@ from agent.metrics import Counters
 from agent.processes import Processes
 from agent.protocol import ModuleKey
 from agent.records import Role, SideRecord
+from agent.telemetry import context, spans
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +101,12 @@ class Supervisor:
         watch = Watch(record, program, process, tuple(self._processes.addresses.endpoints(program)))
         watch.restarts = before.restarts if before is not None else 0
         self._active[record.key] = watch
-        watch.task = asyncio.create_task(self._supervise(watch))
+        watch.task = self._watching(watch)
         self.changed.set()
+
+    def _watching(self, watch: Watch) -> asyncio.Task[None]:
+        """It goes on long after the operation that began it, and is no part of that one's story."""
+        return asyncio.create_task(self._supervise(watch), context=context.detached())
 
     def _forget_watch(self, key: ModuleKey) -> Watch | None:
         watch = self._active.pop(key, None)
@@ -117,6 +122,7 @@ class Supervisor:
             await asyncio.wait([task])
 
     async def _supervise(self, watch: Watch) -> None:
+        context.begin(module=watch.record.key.module, version=watch.record.release.version)
         while True:
             if watch.process is None:
                 await self._start_again(watch)
@@ -210,7 +216,7 @@ class Supervisor:
         if not await self._bring_up(watch):
             watch.status, watch.crashes = ModuleStatus.RESTARTING, 1
         self._active[key] = watch
-        watch.task = asyncio.create_task(self._supervise(watch))
+        watch.task = self._watching(watch)
         self.changed.set()
 
     # -- what leaves or stands by -----------------------------------------------------------------------------
@@ -228,7 +234,8 @@ class Supervisor:
         place = (record.key, record.side)
         try:
             await self._left(record.key)
-            await _insist(lambda: self._end_all(record, timeout), f"end {record.release.version} of {record.key}")
+            with spans.span("drain", module=record.key.module, version=record.release.version):
+                await _insist(lambda: self._end_all(record, timeout), f"end {record.release.version} of {record.key}")
         finally:
             self._endings.pop(place, None)
             self.changed.set()
@@ -258,7 +265,8 @@ class Supervisor:
         place = (record.key, record.side)
         self._stop_standing(*place)
         self._standing[place] = asyncio.create_task(
-            _insist(lambda: self._stand(record), f"watch {record.release.version} of {record.key}")
+            _insist(lambda: self._stand(record), f"watch {record.release.version} of {record.key}"),
+            context=context.detached(),
         )
         self.changed.set()
 

@@ -1,4 +1,4 @@
-"""Flower's settings: `celery -A workers.celery_app flower --conf=config/flower.py`.
+"""Flower's settings: `celery -A workers.flower flower --conf=config/flower.py`.
 
 It can revoke tasks and end workers, so it listens on the loopback interface behind a password. The user is `admin`.
 """

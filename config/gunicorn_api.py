@@ -17,6 +17,8 @@ keepalive = 30
 backlog = 1024
 control_socket_disable = True  # it would lie in the home folder
 errorlog = "-"
+logger_class = "app.infrastructure.gunicorn_lines.Lines"
+proc_name = "api"
 loglevel = _settings.log_level
 # What proxies on this machine say of the client is believed, nobody else's word.
 forwarded_allow_ips = "127.0.0.1"

@@ -30,6 +30,8 @@ EXIT_CODE = 2
 _SHORTEST_SECRET = 32
 _FEWEST_CHARACTERS = 10
 _MIB = 1024 * 1024
+# What has a variable that everybody knows, which counts where ours is not set.
+_STANDARD = {"otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_headers": "OTEL_EXPORTER_OTLP_HEADERS"}
 # What takes another setting's value when it is not set itself.
 _FOLLOWS = {"result_url": "broker_url", "redis_url": "broker_url", "task_secret": "jwt_secret"}
 
@@ -67,8 +69,22 @@ def _strong(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must look like http://host:4318")
+    return url
+
+
+def _trace_url(url: str) -> str:
+    if "{trace_id}" not in _http_url(url):
+        raise ValueError("must have {trace_id} in it, as in http://host:16686/trace/{trace_id}")
+    return url
+
+
 DatabaseUrl = Annotated[str, Field(repr=False), AfterValidator(_database_url)]
 RedisUrl = Annotated[str, Field(repr=False), AfterValidator(_redis_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+TraceUrl = Annotated[str, AfterValidator(_trace_url)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_strong)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -80,7 +96,8 @@ def _read(environment: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name in Settings.model_fields:
         variable = PREFIX + name.upper()
-        value, file = environment.get(variable), environment.get(f"{variable}_FILE")
+        value = environment.get(variable) or environment.get(_STANDARD.get(name, variable))
+        file = environment.get(f"{variable}_FILE")
         if value and file:
             raise SettingsError(f"{variable} and {variable}_FILE are both set: keep one")
         if file:
@@ -187,8 +204,11 @@ class Settings(BaseModel):
 
     # Telling.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "text"] = "json"
+    log_format: Literal["auto", "json", "text"] = "auto"  # auto: text where stderr is a terminal
     sentry_dsn: SecretStr | None = None
+    otlp_endpoint: HttpUrl | None = None  # the base address of an OpenTelemetry collector; None: no traces are sent
+    otlp_headers: SecretStr | None = None  # name=value,name=value
+    trace_url: TraceUrl | None = None  # where people look at a trace; {trace_id} stands for its id
     instance: str = "local"  # names this orchestrator in metrics, logs and Sentry
 
     @property

@@ -8,9 +8,11 @@ import logging
 import time
 from typing import Any
 
-import structlog
 from celery import Task
 
+from agent.telemetry import spans
+from agent.telemetry.context import bound
+from app.orchestrator.settling import DATABASE_TROUBLE
 from workers import signing, tracing
 from workers.task_metrics import TASK_SECONDS
 
@@ -34,16 +36,17 @@ class Work(Task):  # type: ignore[misc]
             raise UnsignedMessage(f"{self.name} {request.id}: the message's signature does not hold")
         begun = time.monotonic()
         outcome = "failed"
-        with structlog.contextvars.bound_contextvars(
-            traceId=tracing.trace_id(request),
-            task=self.name,
-            taskId=request.id,
-            rootId=request.root_id,
-            deploymentId=args[0] if args else None,
-        ):
+        deployment, work = args if len(args) == 2 else (None, None)  # a tick has neither
+        with spans.continued(tracing.place(request)), bound(task=self.name, deployment=deployment, work=work):
             try:
                 result = super().__call__(*args, **kwargs)
                 outcome = "done" if result is not None else "nothing to do"
                 return result
+            except DATABASE_TROUBLE as error:
+                log.warning("a task ended: %s", str(error).strip(), extra={"error": type(error).__name__})
+                raise
+            except Exception as error:  # told here, where it is known whose it is; Celery is silenced for it
+                log.exception("a task failed unforeseen", extra={"error": type(error).__name__})
+                raise
             finally:
                 TASK_SECONDS.labels(task=self.name, outcome=outcome).observe(time.monotonic() - begun)

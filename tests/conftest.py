@@ -27,7 +27,7 @@ from deploy.local.valkey import Valkey
 # The settings of a stack that whoever runs the tests has at hand are none of theirs; what tests themselves are asked by
 # stays.
 _SWITCHES = ("HOTSWAP_E2E_SWAPS", "HOTSWAP_TEST_SWAPS", "HOTSWAP_HYPOTHESIS")
-for _name in [name for name in os.environ if name.startswith("HOTSWAP_") and name not in _SWITCHES]:
+for _name in [name for name in os.environ if name.startswith(("HOTSWAP_", "OTEL_")) and name not in _SWITCHES]:
     del os.environ[_name]
 
 START_LIMIT = 60.0

@@ -11,7 +11,7 @@ from kombu.entity import Exchange, Queue
 
 from app.orchestrator.dispatching import QUEUES
 from config.settings import settings_or_exit
-from workers import lifecycle, signing
+from workers import lifecycle, signing, tracing
 from workers.schedule import SCHEDULE
 
 settings = settings_or_exit()
@@ -79,4 +79,5 @@ publishing = _application("hotswap-publishing", "disabled://", current=False)
 """For those who only send wake-ups: it asks for no results."""
 
 signing.install(settings.task_secret.get_secret_value())
+tracing.install()
 lifecycle.install()

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from celery.signals import (
+    celeryd_init,
     setup_logging,
     worker_init,
     worker_process_init,
@@ -27,7 +28,8 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from app.infrastructure.logs import configure_logging
+from app.infrastructure import observing
+from app.infrastructure.observing import begin_observing
 from config.settings import settings_or_exit
 from workers import process, reconciler
 
@@ -36,10 +38,12 @@ log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _reconciler: reconciler.Loop | subprocess.Popen[bytes] | None = None
 _prefork = False
+_observed = False
 
 
 def install() -> None:
     """Connect to Celery's signals; nothing happens in processes that are no workers (beat, Flower, the API)."""
+    celeryd_init.connect(_worker_is_named, weak=False, dispatch_uid="hotswap-named")
     setup_logging.connect(_log_as_everywhere, weak=False, dispatch_uid="hotswap-logging")
     worker_init.connect(_worker_init, weak=False, dispatch_uid="hotswap-init")
     worker_ready.connect(_worker_ready, weak=False, dispatch_uid="hotswap-ready")
@@ -48,9 +52,21 @@ def install() -> None:
     worker_shutdown.connect(_worker_shutdown, weak=False, dispatch_uid="hotswap-shutdown")
 
 
+def _worker_is_named(sender: Any = None, **_rest: Any) -> None:
+    """The first that is heard of a worker, before it says anything itself."""
+    _begin_observing(str(sender).partition("@")[0])
+
+
 def _log_as_everywhere(**_rest: Any) -> None:
-    """In place of Celery's own set-up of loggers (its documented meaning of this signal)."""
-    configure_logging(settings_or_exit())
+    """In place of Celery's own set-up of loggers (its documented meaning of this signal). Who has no name is beat."""
+    if not _observed:
+        _begin_observing("beat")
+
+
+def _begin_observing(service: str) -> None:
+    global _observed
+    _observed = True
+    begin_observing(settings_or_exit(), service=service)
 
 
 def _worker_init(sender: Any = None, **_rest: Any) -> None:
@@ -82,6 +98,7 @@ def _child_begins(**_rest: Any) -> None:
 
 def _child_ends(**_rest: Any) -> None:
     process.leave()
+    observing.farewell()  # these children end without the interpreter's own
 
 
 def _break_off_builds_on(*numbers: signal.Signals) -> None:

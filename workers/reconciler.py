@@ -11,7 +11,7 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.infrastructure.db.engine import Database
-from app.infrastructure.logs import configure_logging
+from app.infrastructure.observing import begin_observing
 from app.infrastructure.publisher import BackgroundPublisher
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.reconciling import QueueDepth, Reconciler
@@ -67,7 +67,7 @@ def main() -> int:
     """A process of its own, beside a prefork worker."""
     from workers.celery_app import publishing, settings
 
-    configure_logging(settings)
+    begin_observing(settings, service="reconciler")
     publisher = BackgroundPublisher(publishing)
     database = Database(settings, application="hotswap reconciler")
     loop = Loop(Orchestrator(database, settings, publisher))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal as signals
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from agent.holder.protocol import (
     Spawned,
     StartFailed,
 )
+from agent.holder.report import report
 from agent.holder.snapshot import Snapshot
 
 _MOST_QUEUED = 128  # packets for an agent that does not read; then it is cut off, and asks for the state again
@@ -169,7 +169,7 @@ class Server:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             answer(BadRequest(f"{message.get('call')}: {error!r}"))
         except Exception as error:  # a defect of ours: the agent hears of it, the holder goes on
-            sys.excepthook(*sys.exc_info())
+            report(f"{message.get('call')} failed", error)
             answer(HolderError(f"{message.get('call')}: {error!r}"))
 
     def _call(

@@ -36,6 +36,7 @@ from app.orchestrator.context import Orchestrator
 from app.orchestrator.deployment_events import EventWatch
 from app.orchestrator.health import HealthMonitor
 from app.orchestrator.nodes import NodeLogs
+from app.orchestrator.standing import Standing
 from app.orchestrator.token_use import TokenUse
 
 VERSION = "0.1.0"
@@ -77,6 +78,7 @@ def create_app(orchestrator: Orchestrator, *, node_logs: NodeLogs | None = None)
         orchestrator=orchestrator,
         artifacts=artifacts,
         health=HealthMonitor(orchestrator, artifacts),
+        standing=Standing(orchestrator),
         events=EventWatch(orchestrator),
         node_logs=node_logs or Nodes(settings),
         streams=Streams(max(1, settings.api_threads // 2)),

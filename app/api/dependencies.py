@@ -12,6 +12,7 @@ from app.orchestrator.context import Orchestrator
 from app.orchestrator.deployment_events import EventWatch
 from app.orchestrator.health import HealthMonitor
 from app.orchestrator.nodes import NodeLogs
+from app.orchestrator.standing import Standing
 from app.orchestrator.token_use import TokenUse
 
 _KEY = "hotswap"
@@ -22,6 +23,7 @@ class Dependencies:
     orchestrator: Orchestrator
     artifacts: ArtifactStore
     health: HealthMonitor
+    standing: Standing
     events: EventWatch
     node_logs: NodeLogs
     streams: Streams

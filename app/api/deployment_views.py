@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from app.api.dependencies import dependencies
+from app.api.routing import PREFIX
 from app.api.wire import duration_or_none, instant, instant_or_none
 from app.domain.deployment import StageKind
 from app.domain.durations import wire_duration
@@ -29,12 +32,24 @@ def summary(row: Deployment, now: datetime | None) -> dict[str, Any]:
     }
 
 
+def links(execution_id: UUID, trace_id: str) -> dict[str, str | None]:
+    """Where more is to be seen. `trace` only where somebody said how traces are looked at."""
+    location = f"{PREFIX}/deployments/{execution_id}"
+    template = dependencies().orchestrator.settings.trace_url
+    return {
+        "self": location,
+        "events": f"{location}/events",
+        "trace": template.replace("{trace_id}", trace_id) if template else None,
+    }
+
+
 def whole(view: DeploymentView) -> dict[str, Any]:
     row = view.row
     return {
         **summary(row, view.now),
         "traceId": row.trace_id,
         "requestedWith": row.requested_with,
+        "links": links(row.id, row.trace_id),
         "requesterEmail": row.requester_email,
         "description": row.description,
         "strategy": row.strategy,

@@ -89,11 +89,7 @@ def _accepted(accepted: Accepted) -> ResponseReturnValue:
         "startTime": instant(accepted.start_time),
         "estimatedDuration": wire_duration(accepted.estimated_duration),
         "traceId": accepted.trace_id,
-        "links": {
-            "self": location,
-            "events": f"{location}/events",
-            "trace": f"{PREFIX}/auditlogs/trace/{accepted.trace_id}",
-        },
+        "links": deployment_views.links(accepted.execution_id, accepted.trace_id),
     }
     return body, 202, {"Location": location}
 

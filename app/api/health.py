@@ -52,5 +52,5 @@ def _answer(found: HealthReport) -> ResponseReturnValue:
 @routes.get("/metrics", role=None, answers={200: "text/plain"})
 def metrics(_call: Call) -> ResponseReturnValue:
     """Prometheus text of all processes of this instance."""
-    text, content_type = exposition()
+    text, content_type = exposition(dependencies().standing)
     return Response(text, content_type=content_type)

@@ -1,4 +1,4 @@
-"""Every request seen from outside: one log line with its trace id, a histogram of durations, the answer's trace id."""
+"""Every request seen from outside: one log line, a histogram of durations, a span where it matters, the trace id."""
 
 from __future__ import annotations
 
@@ -6,32 +6,44 @@ import time
 
 import structlog
 from flask import Flask, Response, g, request
-from prometheus_client import Histogram
 
-from app.api.tracing import HEADER, trace_id
+from agent.telemetry import context, spans
+from agent.telemetry.names import Field
+from agent.telemetry.spans import Span, SpanKind
+from app.api.tracing import HEADER, place, told_by_caller, trace_id
+from app.infrastructure.metrics import histogram
 
-_DURATION = Histogram(
+_DURATION = histogram(
     "hotswap_http_request_duration_seconds",
-    "Time from the request's head to the answer's head, by operation.",
-    ("method", "operation", "status"),
+    "Time from the request's head to the answer's head, by operation of the API.",
+    Field.METHOD,
+    Field.ENDPOINT,
+    Field.STATUS,
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_CHANGES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 # A client that stops sending or reading in the middle must not keep a thread.
 _SOCKET_TIMEOUT = 30.0
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("hotswap.api")
 
 
 def register(app: Flask, *, quiet: bool = False) -> None:
-    """`quiet`: answers that went well are logged at debug level only."""
-    app.before_request(_begin)
+    """`quiet`: answers that went well are logged at debug level only, and no request is a span."""
+    app.before_request(lambda: _begin(quiet=quiet))
     app.after_request(lambda response: _end(response, quiet=quiet))
+    app.teardown_request(_forget)
 
 
-def _begin() -> None:
+def _begin(*, quiet: bool) -> None:
     g.begun = time.monotonic()
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(traceId=trace_id())
+    context.begin()
+    here = place()
+    if spans.recording() and not quiet and (request.method in _CHANGES or told_by_caller()):
+        span = g.span = spans.begin(f"{_method()} {_endpoint()}", here, kind=SpanKind.SERVER)
+        here = span.context
+    spans.place(here)
     connection = request.environ.get("gunicorn.socket")
     if connection is not None:
         connection.settimeout(_SOCKET_TIMEOUT)
@@ -39,10 +51,7 @@ def _begin() -> None:
 
 def _end(response: Response, *, quiet: bool) -> Response:
     seconds = time.monotonic() - g.get("begun", time.monotonic())
-    operation = request.endpoint or "unknown"
-    _DURATION.labels(
-        request.method if request.method in _METHODS else "other", operation, str(response.status_code)
-    ).observe(seconds)
+    _DURATION.labels(_method(), _endpoint(), str(response.status_code)).observe(seconds)
     response.headers[HEADER] = trace_id()
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "no-store")
@@ -51,15 +60,41 @@ def _end(response: Response, *, quiet: bool) -> Response:
         "request",
         method=request.method,
         path=request.path,
+        endpoint=_endpoint(),
         status=response.status_code,
-        milliseconds=round(seconds * 1000, 1),
+        seconds=round(seconds, 4),
         user=g.get("username"),
         **_api_token(),
     )
+    _end_span(response.status_code)
     return response
 
 
 def _api_token() -> dict[str, str]:
     """The name of the API token that was used, where one was; the token itself is written nowhere."""
     used = getattr(g.get("requester"), "token", None)
-    return {"apiToken": used.name} if used is not None else {}
+    return {"token_name": used.name} if used is not None else {}
+
+
+def _end_span(status: int) -> None:
+    span: Span | None = g.get("span")
+    if span is None:
+        return
+    span.set(method=request.method, endpoint=_endpoint(), path=request.path, status=status, user=g.get("username"))
+    if status >= 500:
+        span.fail(f"answered {status}")
+    spans.finish(span)
+
+
+def _forget(_error: BaseException | None = None) -> None:
+    """The thread serves others next."""
+    spans.place(None)
+    context.begin()
+
+
+def _method() -> str:
+    return request.method if request.method in _METHODS else "other"
+
+
+def _endpoint() -> str:
+    return request.endpoint or "unknown"

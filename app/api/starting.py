@@ -18,7 +18,7 @@ from flask import Flask, request
 
 from app.domain.errors import Unavailable
 from app.infrastructure.db.engine import Database
-from app.infrastructure.logs import configure_logging
+from app.infrastructure.observing import begin_observing
 from app.infrastructure.outbox import Publisher
 from app.infrastructure.presence import Presence
 from app.orchestrator.bootstrap import bootstrap, check_first_passwords, prepare_folders, trusted_keys
@@ -36,7 +36,7 @@ def started(create: Callable[[Orchestrator], Flask], publisher: Publisher, *, ro
     With a `role`, each process of the server shows its presence under it from its first request on.
     """
     settings = settings_or_exit()
-    configure_logging(settings)
+    begin_observing(settings, service=role or "api")
     try:
         prepare_folders(settings)
         trusted_keys(settings)

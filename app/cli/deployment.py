@@ -245,7 +245,7 @@ def _shown(view: DeploymentView, nodes: list[NodeView], output: Output, *, every
         ("retry of", view.retry_of),
         ("rollback of", view.rollback_of),
         ("superseded by", view.superseded_by),
-        ("trace", view.raw.get("traceId")),
+        ("trace", (view.raw.get("links") or {}).get("trace") or view.raw.get("traceId")),
     ]
     yield from fields(pairs)
     for waiting in view.waiting:

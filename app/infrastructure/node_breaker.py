@@ -12,6 +12,28 @@ from uuid import UUID
 
 import pybreaker
 
+from app.infrastructure.work_metrics import BREAKER_CHANGES, BREAKERS
+
+
+class _Counted(pybreaker.CircuitBreakerListener):
+    """How many breakers of this process are not closed, and how often that changed."""
+
+    def state_change(
+        self,
+        cb: pybreaker.CircuitBreaker,
+        old_state: pybreaker.CircuitBreakerState | None,
+        new_state: pybreaker.CircuitBreakerState,
+    ) -> None:
+        if old_state is None or old_state.name == new_state.name:
+            return
+        BREAKER_CHANGES.labels(new_state.name).inc()
+        if old_state.name != pybreaker.STATE_CLOSED:
+            BREAKERS.labels(old_state.name).dec()
+        if new_state.name != pybreaker.STATE_CLOSED:
+            BREAKERS.labels(new_state.name).inc()
+
+
+_COUNTED = _Counted()
 MOST_FAILURES = 5
 OPEN_FOR = 2.0
 """Seconds for which an open breaker refuses; then the next call is the probe."""
@@ -28,6 +50,7 @@ class NodeBreaker:
             state_storage=self._state,
             name=f"node {node_id}",
             throw_new_error_on_trip=False,
+            listeners=[_COUNTED],
         )
 
     def refuses(self) -> bool:

@@ -11,17 +11,19 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from agent.telemetry import spans
+from agent.telemetry.spans import SpanKind
+from agent.telemetry.traceparent import HEADER
 from app.infrastructure.node_breaker import NodeBreaker
-from app.infrastructure.trace_context import bound_headers
 from config.settings import Settings
 
 FOLLOWED_AGAIN_WITHIN = 15.0
@@ -81,6 +83,8 @@ class OperationAnswer:
     error_code: str | None
     error: str | None
     output_tail: str | None
+    changed: bool = False
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 class Nodes:
@@ -177,7 +181,7 @@ class Nodes:
                     method,
                     path,
                     body=None if json is None else _encoded(json),
-                    headers={"Content-Type": "application/json", **bound_headers()},
+                    headers={"Content-Type": "application/json", **_trace_header()},
                     timeout=urllib3.Timeout(connect=self._connect, read=limit),
                     preload_content=False,
                 )
@@ -189,7 +193,9 @@ class Nodes:
         if not insist and breaker.refuses():
             raise NodeUnreachable("its circuit breaker is open: it did not answer lately")
         try:
-            response = send()
+            with spans.span("call agent", kind=SpanKind.CLIENT, method=method) as span:
+                response = send()
+                span.set(status=response.status)
         except NodeUnreachable as error:
             breaker.failed(error)
             raise
@@ -224,6 +230,12 @@ def _whole(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
             )
     response.release_conn()
     return b"".join(pieces)
+
+
+def _trace_header() -> dict[str, str]:
+    """Hands on the place in the trace, where there is one."""
+    here = spans.current()
+    return {HEADER: here.header()} if here is not None else {}
 
 
 def _encoded(body: dict[str, Any]) -> bytes:
@@ -273,6 +285,8 @@ def _answer(response: Answer) -> OperationAnswer:
             error_code=error.get("code"),
             error=error.get("message"),
             output_tail=body.get("outputTail") or None,
+            changed=body.get("changed") is True,
+            steps={str(step): float(seconds) for step, seconds in (body.get("steps") or {}).items()},
         )
-    except (ValueError, KeyError, TypeError) as malformed:
+    except (ValueError, KeyError, TypeError, AttributeError) as malformed:
         raise NodeUnreachable("answered something that is no operation") from malformed

@@ -13,8 +13,8 @@ from typing import Any
 
 from celery import Celery
 
+from agent.telemetry.traceparent import HEADER
 from app.infrastructure.outbox import Wake
-from app.infrastructure.trace_context import TRACE_HEADER, traceparent
 from app.infrastructure.work_metrics import PUBLISHED
 
 log = logging.getLogger(__name__)
@@ -63,12 +63,14 @@ class BackgroundPublisher:
                 PUBLISHED.labels(outcome="sent").inc()
             except Exception as error:  # whatever a client library makes of a broker that is away: this thread lives on
                 PUBLISHED.labels(outcome="failed").inc()
-                log.warning("a wake-up could not be published, the outbox repeats it: %r", error)
+                log.warning("a wake-up could not be published, the outbox repeats it: %r", error, extra={
+                    "deployment": str(wake.deployment_id), "work": str(wake.work_id), "task": wake.task,
+                    "trace_id": wake.trace_id})  # fmt: skip
 
 
 def send(celery: Celery, wake: Wake) -> None:
     """Publish one wake-up. The task's id is the work's: Flower shows a deployment as one chain of them."""
-    options: dict[str, Any] = {"retry": False, "headers": {TRACE_HEADER: traceparent(wake.trace_id, wake.work_id)}}
+    options: dict[str, Any] = {"retry": False, "headers": {HEADER: wake.place.header()}}
     celery.send_task(
         wake.task,
         args=[str(wake.deployment_id), str(wake.work_id)],

@@ -81,7 +81,7 @@ def submit(
                 raise Conflict("The deployment of this Idempotency-Key has just been removed; use another key.")
             return earlier
         expected = estimate(connection, draft)
-    orchestrator.publisher.publish(inserted.wakes)
+    submitting.announce(orchestrator, inserted)
     return Accepted(inserted.state.id, inserted.state.status.value, inserted.now, expected, trace_id)
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from agent.telemetry import spans
 from app.domain.deployment import DeploymentKind, DeploymentStatus, WaitingKind
 from app.domain.events import DateAhead, Event, LaneBusy, LaneOffered, NodeFact
 from app.domain.events import Overtaken as OvertakenEvent
@@ -38,10 +39,11 @@ def enter(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
     def offer(connection: Raw, loaded: Loaded) -> Event:
         return _offer(connection, loaded, claimed)
 
-    state = outcomes.apply(orchestrator, claimed.deployment_id, offer)
-    if state.terminal:
-        return state.status.value
-    return "entered" if state.granted else "waits"
+    with spans.span("lane entry") as span:
+        state = outcomes.apply(orchestrator, claimed.deployment_id, offer)
+        said = state.status.value if state.terminal else "entered" if state.granted else "waits"
+        span.set(outcome=said)
+    return said
 
 
 def _offer(connection: Raw, loaded: Loaded, claimed: ClaimedStage) -> Event:

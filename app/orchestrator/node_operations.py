@@ -12,11 +12,23 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from agent.telemetry import spans
+from agent.telemetry.context import bound
 from app.domain.deployment import Direction
 from app.domain.events import OperationReported, Outcome
 from app.infrastructure.metrics import count_stale
 from app.infrastructure.nodes import NodeAddress, NodeRefused, Nodes, NodeUnreachable, OperationAnswer
-from app.infrastructure.work_metrics import NODE_OPERATIONS
+from app.infrastructure.work_metrics import (
+    ERROR_CODES,
+    FAILED_HEALTH_CHECKS,
+    HEALTH_FAILURES,
+    NODE_FAILURES,
+    NODE_OPERATION_SECONDS,
+    NODE_OPERATIONS,
+    STEP_SECONDS,
+    STEPS,
+    SWAPS,
+)
 from app.orchestrator import claims, outcomes
 from app.orchestrator.claims import ClaimedOperation
 from app.orchestrator.context import Orchestrator
@@ -55,21 +67,66 @@ def execute(
 def _execute(
     orchestrator: Orchestrator, nodes: Nodes, executor_id: UUID, deployment_id: UUID, operation_id: UUID
 ) -> str | None:
+    began, clock = spans.now(), time.monotonic()
     work = claims.claim_operation(orchestrator, executor_id, deployment_id, operation_id)
     if work is None:
         return None
+    names = _names(work)
+    with bound(**names), spans.span("resolve" if work.resolving else "node operation", start=began) as span:
+        span.set(deployment=str(deployment_id), work=str(operation_id), **names)
+        report = _carry_out(orchestrator, nodes, work)
+        span.set(outcome=report.outcome.value)
+        if report.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
+            span.fail(report.error or report.outcome.value)
+    _count(work, report, time.monotonic() - clock)
+    return report.outcome.value
+
+
+def _names(work: ClaimedOperation) -> dict[str, str | int | None]:
+    """What log lines and spans say of it."""
+    return {
+        "module": work.module_name,
+        "version": work.target_version,
+        "environment": work.environment,
+        "node": work.node_name,
+        "node_id": str(work.node_id),
+        "direction": work.direction.value,
+        "attempt": work.attempt,
+    }
+
+
+def _carry_out(orchestrator: Orchestrator, nodes: Nodes, work: ClaimedOperation) -> Report:
+    """Perform or resolve a claimed operation, and report it."""
     report = _resolve(nodes, work) if work.resolving else _perform(nodes, work)
     event = OperationReported(
-        operation_id,
+        work.operation_id,
         work.attempt,
         report.outcome,
         active=report.active,
         error=report.error,
         output_tail=_tail(report.output_tail),
     )
-    outcomes.apply(orchestrator, deployment_id, event, beside=_observed(work, report))
-    NODE_OPERATIONS.labels(direction=work.direction.value, outcome=report.outcome.value).inc()
-    return report.outcome.value
+    outcomes.apply(orchestrator, work.deployment_id, event, beside=_observed(work, report))
+    return report
+
+
+def _count(work: ClaimedOperation, report: Report, seconds: float) -> None:
+    """Agents have no public port: what is to be known of them is counted here, from their results."""
+    direction, outcome = work.direction.value, report.outcome.value
+    NODE_OPERATIONS.labels(direction, outcome).inc()
+    NODE_OPERATION_SECONDS.labels(direction, outcome).observe(seconds)
+    answer = report.answer
+    if answer is None or not answer.final:
+        return
+    for step, spent in answer.steps.items():
+        if step in STEPS:
+            STEP_SECONDS.labels(step).observe(spent)
+    if answer.state == "succeeded" and answer.changed:
+        SWAPS.labels(direction).inc()
+    if answer.error_code is not None and outcome != Outcome.SUCCEEDED.value:
+        NODE_FAILURES.labels(answer.error_code if answer.error_code in ERROR_CODES else "other").inc()
+        if answer.error_code in HEALTH_FAILURES:
+            FAILED_HEALTH_CHECKS.labels(answer.error_code).inc()
 
 
 def _tail(text: str | None) -> str | None:

@@ -33,6 +33,7 @@ from app.infrastructure.db.deployment_store import SQL
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.metrics import count_stale
 from app.infrastructure.outbox import Wake
+from app.orchestrator import telling
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.dispatching import outbox_row, wake_for
 
@@ -111,6 +112,7 @@ def write(
         )
         connection.commit()
         next_in_line = freed.fetchall() if freed else []
+    telling.told(loaded, decision.state)
     now = tuple(wake for wake, due_at in due if due_at is None)
     return now + tuple(Wake(*row) for row in next_in_line)
 
@@ -146,7 +148,8 @@ def _execute(connection: Raw, loaded: Loaded, state: Deployment, command: Comman
             connection.execute(SQL["release_lane"], key)
             return connection.execute(SQL["wake_line"], key)
         case CountStale(work_id, attempt, reason):
-            log.warning("stale report refused", extra={"work_id": str(work_id), "attempt": attempt, "reason": reason})
+            names = {"deployment": str(state.id), "work": str(work_id), "attempt": attempt, "reason": reason}
+            log.warning("stale report refused", extra={**names, "trace_id": loaded.trace_id})
             count_stale("orchestrator", reason)
     return None
 
@@ -172,7 +175,7 @@ def _grant_lane(connection: Raw, loaded: Loaded) -> None:
     token, seen = _grant(connection, loaded)
     if token <= seen:
         log.error("an agent has seen a fencing token above ours: a restored backup or a lost failover", extra={
-            "token": token, "seen": seen})  # fmt: skip
+            "deployment": str(loaded.state.id), "fencing_token": token, "seen": seen})  # fmt: skip
         connection.execute(SQL["jump_tokens"], {"seen": seen})
         _grant(connection, loaded)
 

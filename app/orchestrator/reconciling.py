@@ -24,6 +24,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 import app.infrastructure.db
+from agent.telemetry.context import bound
 from app.domain.durations import parse_duration
 from app.domain.errors import NotFound
 from app.domain.events import PROCESS_DIED, BudgetSpent, ClaimEnded, Event, NodeLost, NodeReturned, PauseExpired
@@ -167,14 +168,15 @@ class Reconciler:
             return connection.execute(SQL[query], values).fetchall()
 
     def _happen(self, deployment_id: UUID, event: Event | outcomes.EventMaker) -> None:
-        try:
-            outcomes.apply(self.orchestrator, deployment_id, event, wait=False)
-        except (Busy, NotFound):
-            log.debug("passed over", extra={"deployment_id": str(deployment_id)})
-        except (psycopg.Error, SQLAlchemyError):
-            raise
-        except Exception:  # one deployment that cannot be decided must not keep all others waiting
-            log.exception("a deployment cannot be reconciled", extra={"deployment_id": str(deployment_id)})
+        with bound(deployment=str(deployment_id)):
+            try:
+                outcomes.apply(self.orchestrator, deployment_id, event, wait=False)
+            except (Busy, NotFound):
+                log.debug("passed over")
+            except (psycopg.Error, SQLAlchemyError):
+                raise
+            except Exception:  # one deployment that cannot be decided must not keep all others waiting
+                log.exception("a deployment cannot be reconciled")
 
 
 def _returned(node_id: UUID, connection: Raw, loaded: Loaded) -> Event | None:

@@ -80,7 +80,7 @@ def repair(orchestrator: Orchestrator) -> int:
         with orchestrator.database.raw() as connection:
             inserted = _submit(connection, orchestrator, drifted)
         if inserted is not None:
-            orchestrator.publisher.publish(inserted.wakes)
+            submitting.announce(orchestrator, inserted)
             made += 1
     return made
 

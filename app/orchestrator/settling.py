@@ -54,7 +54,7 @@ def settled(orchestrator: Orchestrator, executor_id: UUID, deployment_id: UUID, 
             if alone:
                 poison = not isinstance(error, DATABASE_TROUBLE)
                 why = _told(error) if poison else "the database was away or overloaded"
-                log.warning("work ended in an error: %s", _told(error), extra={"work_id": str(work_id)})
+                log.warning("work ended in an error: %s", _told(error), extra={"work": str(work_id)})
                 _give_back(orchestrator, executor_id, deployment_id, work_id, poison=poison, why=why)
             raise
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
+from agent.telemetry import spans
 from app.domain.policy import BuildNetwork
 from app.infrastructure.sandbox import runner
 from app.infrastructure.sandbox.spec import Limits, Network, SandboxBroken, SandboxOutcome, SandboxRefused, SandboxSpec
@@ -63,7 +64,9 @@ def run_command(
     carrier = _Carrier(writer, orchestrator.stopping)
     carrier.start()
     try:
-        outcome = runner.run(_spec(orchestrator.settings, workspace, asked), workspace.log, carrier.end)
+        with spans.span("run command") as span:
+            outcome = runner.run(_spec(orchestrator.settings, workspace, asked), workspace.log, carrier.end)
+            span.set(outcome="succeeded" if outcome.succeeded else "failed", reason=outcome.sentence())
     except (SandboxRefused, SandboxBroken) as error:
         raise CommandFailed(str(error)) from error
     finally:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
+from agent.telemetry import spans
+from agent.telemetry.context import bound
+from agent.telemetry.spans import Span
 from app.domain.deployment import StageKind
 from app.domain.events import ClaimEnded
 from app.infrastructure.nodes import Nodes
@@ -16,14 +21,31 @@ from app.orchestrator.stage_commands import Abandoned, Stopped
 from app.orchestrator.validating import validate
 from app.orchestrator.verdict import Verdict, report
 
+_LONGEST_REASON = 200  # characters, in a span
+
 
 def execute(
     orchestrator: Orchestrator, nodes: Nodes, executor_id: UUID, deployment_id: UUID, stage_id: UUID
 ) -> str | None:
     """Claim and execute one stage. Returns a short result for operators, None when there was nothing to claim."""
+    began = spans.now()
     with settled(orchestrator, executor_id, deployment_id, stage_id):
         claimed = claims.claim_stage(orchestrator, executor_id, deployment_id, stage_id)
-        return None if claimed is None else _perform(orchestrator, nodes, claimed)
+        if claimed is None:
+            return None
+        with _attempt(claimed, began) as span:
+            said = _perform(orchestrator, nodes, claimed)
+            span.set(reason=said[:_LONGEST_REASON])
+            return said
+
+
+@contextmanager
+def _attempt(claimed: ClaimedStage, began: int) -> Iterator[Span]:
+    """What is logged within says whose it is; the attempt is a span of its stage."""
+    stage, attempt = claimed.kind.value, claimed.attempt
+    with bound(stage=stage, attempt=attempt), spans.span("stage attempt", start=began) as span:
+        span.set(deployment=str(claimed.deployment_id), work=str(claimed.stage_id), stage=stage, attempt=attempt)
+        yield span
 
 
 def _perform(orchestrator: Orchestrator, nodes: Nodes, claimed: ClaimedStage) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from agent.telemetry import spans
 from app.domain.deployment import Deployment, DeploymentKind, DeploymentStatus, Stage, StageStatus, Version
 from app.domain.events import Dispatch, Emit
 from app.domain.pipeline import Decision, PlannedStage, plan, start
@@ -20,6 +21,7 @@ from app.infrastructure.db import deployment_store
 from app.infrastructure.db.deployment_store import SQL
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.outbox import Wake
+from app.orchestrator import telling
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.dispatching import outbox_row, wake_for
 
@@ -66,10 +68,20 @@ class Inserted:
     state: Deployment
     now: datetime
     wakes: tuple[Wake, ...]
+    draft: Draft
+    began: int
+    """Nanoseconds of the epoch."""
+
+
+def announce(orchestrator: Orchestrator, inserted: Inserted) -> None:
+    """After the commit: wake who works on it, and tell that it was submitted."""
+    orchestrator.publisher.publish(inserted.wakes)
+    telling.submitted(inserted.state, inserted.draft, inserted.began)
 
 
 def insert(connection: Raw, orchestrator: Orchestrator, draft: Draft) -> Inserted:
-    """Insert the deployment with its place in the lane's line. The caller commits, then publishes the wakes."""
+    """Insert the deployment with its place in the lane's line. The caller commits, then calls `announce`."""
+    began = spans.now()
     with connection.pipeline():
         clock = connection.execute(SQL["now"])
         line = connection.execute(
@@ -86,7 +98,7 @@ def insert(connection: Raw, orchestrator: Orchestrator, draft: Draft) -> Inserte
     )
     values = _values(draft, decision, place, now) | {"backoff": orchestrator.settings.outbox_backoff}
     deployment_store.insert(connection, decision.state, values, events, [outbox_row(wake, None) for wake in wakes])
-    return Inserted(decision.state, now, wakes)
+    return Inserted(decision.state, now, wakes, draft, began)
 
 
 def _only(cursor: Any) -> Any:

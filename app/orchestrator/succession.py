@@ -33,19 +33,22 @@ def retry(orchestrator: Orchestrator, requester: Requester, deployment_id: UUID,
     row = owned(orchestrator, requester, deployment_id)
     if not DeploymentStatus(row[2]).terminal:
         state = outcomes.apply(orchestrator, deployment_id, RetryRequested(requester.username))
-        return _accepted_again(orchestrator, state, trace_id)
+        return _accepted_again(orchestrator, state)
     with orchestrator.database.raw() as connection:
         draft = replace(_again(connection, requester, row, trace_id), retry_of=deployment_id)
         inserted = submitting.insert(connection, orchestrator, draft)
         expected = estimate(connection, draft)
-    orchestrator.publisher.publish(inserted.wakes)
+    submitting.announce(orchestrator, inserted)
     return Accepted(inserted.state.id, inserted.state.status.value, inserted.now, expected, trace_id)
 
 
-def _accepted_again(orchestrator: Orchestrator, state: Deployment, trace_id: str) -> Accepted:
+_SUBMITTED = "select submitted_at, trace_id from deployments where id = %s"
+
+
+def _accepted_again(orchestrator: Orchestrator, state: Deployment) -> Accepted:
     with orchestrator.database.raw() as connection:
-        row: Any = connection.execute("select submitted_at from deployments where id = %s", (state.id,)).fetchone()
-    return Accepted(state.id, state.status.value, row[0], timedelta(seconds=30), trace_id)
+        row: Any = connection.execute(_SUBMITTED, (state.id,)).fetchone()
+    return Accepted(state.id, state.status.value, row[0], timedelta(seconds=30), row[1])
 
 
 def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Draft:
@@ -122,7 +125,7 @@ def rollback(
         holder: Any = connection.execute(
             "select holder from lanes where module_id = %s and environment_id = %s", (row[3], row[8])
         ).fetchone()
-    orchestrator.publisher.publish(inserted.wakes)
+    submitting.announce(orchestrator, inserted)
     if preempt and holder and holder[0] and holder[0] != inserted.state.id:
         _preempt(orchestrator, requester, holder[0])
     return RollbackAccepted(inserted.state.id, inserted.state.status.value, affected)

@@ -5,6 +5,7 @@ The agent of each node asks the module's own endpoint; the orchestrator asks at 
 
 from __future__ import annotations
 
+import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +65,10 @@ def validate(orchestrator: Orchestrator, nodes: Nodes, deployment_id: UUID) -> V
     if not subjects:
         return Verdict(True, "no node was changed")
     with ThreadPoolExecutor(max_workers=max(1, min(rows[0][8], len(subjects))), thread_name_prefix="validate") as pool:
-        findings = list(pool.map(_asker(nodes), subjects))
+        ask = _asker(nodes)
+        # Each thread goes on at our place in the trace, and a context can be entered only once at a time.
+        asked = [pool.submit(contextvars.copy_context().run, ask, subject) for subject in subjects]
+        findings = [each.result() for each in asked]
     wrong = [finding for finding in findings if finding.problem]
     if wrong:
         text = "; ".join(f"{finding.name}: {finding.problem}" for finding in wrong[:5])

@@ -91,7 +91,15 @@ def _make_key(data: DataFolder, name: str, folder: str) -> None:
     write_private(trusted / f"{name}.pub", public.read_bytes())
 
 
-def write_fleet(data: DataFolder, groups: Sequence[NodeGroup], agent_port: int) -> Path:
+@dataclass(frozen=True)
+class Lines:
+    """How nodes log: as HOTSWAP_LOG_LEVEL and HOTSWAP_LOG_FORMAT say for the orchestrator."""
+
+    level: str = "info"
+    format: str = "auto"
+
+
+def write_fleet(data: DataFolder, groups: Sequence[NodeGroup], agent_port: int, lines: Lines | None = None) -> Path:
     """Writes the configuration of every node and of no other; returns their folder, for `agent.host --configs`."""
     configurations = data.path("agents")
     shutil.rmtree(configurations)
@@ -100,7 +108,8 @@ def write_fleet(data: DataFolder, groups: Sequence[NodeGroup], agent_port: int) 
         for number in range(1, group.count + 1):
             name = f"{group.prefix}-{number}"
             node_id = _node_id(data, name, group.name)
-            (configurations / f"{name}.toml").write_text(_configuration(data, name, node_id, group.name, agent_port))
+            told = _configuration(data, name, node_id, group.name, agent_port, lines or Lines())
+            (configurations / f"{name}.toml").write_text(told)
     return configurations
 
 
@@ -125,7 +134,9 @@ def _node_id(data: DataFolder, name: str, environment: str) -> str:
     return known.read_text().strip()
 
 
-def _configuration(data: DataFolder, name: str, node_id: str, environment: str, agent_port: int) -> str:
+def _configuration(
+    data: DataFolder, name: str, node_id: str, environment: str, agent_port: int, lines: Lines
+) -> str:
     def text(value: object) -> str:
         # A JSON string is a TOML basic string, for everything that a path may contain.
         return json.dumps(str(value), ensure_ascii=False)
@@ -156,4 +167,8 @@ role = "web"
 [local]
 map_listen = true
 map_destinations = true
+
+[telemetry]
+log_level = {text(lines.level)}
+log_format = {text(lines.format)}
 """

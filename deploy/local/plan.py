@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agent.telemetry.otlp import ENDPOINT_VARIABLE, HEADERS_VARIABLE
 from deploy.local.datafolder import DataFolder
 from deploy.local.fleet import (
     FIRST_ENVIRONMENTS,
+    Lines,
     NodesError,
     make_builder_key,
     make_certificates,
@@ -35,7 +37,8 @@ DATABASE_VARIABLES = ("HOTSWAP_DATABASE_URL", "HOTSWAP_DATABASE_URL_FILE")
 BROKER_VARIABLES = ("HOTSWAP_BROKER_URL", "HOTSWAP_BROKER_URL_FILE")
 SERVERS = ("postgres", "valkey")
 _PHASES = {**dict.fromkeys(SERVERS, Phase.SERVERS), "agents": Phase.AGENTS, "flower": Phase.TOOLS}
-_CELERY = ("-A", "workers.celery_app")
+_CELERY = ("-q", "-A", "workers.celery_app")  # -q: no banner among the log lines
+_FLOWER = ROOT / "config" / "flower.py"
 _ORCHESTRATOR_NAME = "orchestrator.hotswap.internal"
 # With REMAP_SIGTERM the first signal is Celery's soft shutdown, bounded in time; the last is SIGKILL, after which the
 # claims are taken over.
@@ -262,7 +265,7 @@ def _orchestrator(
         worker("control", "threads", 2),
         service("beat", _program("celery"), *_CELERY, "beat", "--schedule", str(data.path("beat", "schedule"))),
         replace(
-            service("flower", _program("celery"), *_CELERY, "flower", f"--conf={ROOT / 'config' / 'flower.py'}"),
+            service("flower", _program("celery"), "-q", "-A", "workers.flower", "flower", f"--conf={_FLOWER}"),
             # Its own metrics are not the orchestrator's.
             environment={name: value for name, value in environment.items() if name != "PROMETHEUS_MULTIPROC_DIR"},
             phase=Phase.TOOLS,  # nobody waits for it, and it finds the workers running
@@ -272,9 +275,13 @@ def _orchestrator(
 
 
 def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], ports: Mapping[str, int]) -> Service:
-    configurations = write_fleet(data, options.nodes, ports["agents"])
+    lines = Lines(environment.get("HOTSWAP_LOG_LEVEL") or "info", environment.get("HOTSWAP_LOG_FORMAT") or "auto")
+    configurations = write_fleet(data, options.nodes, ports["agents"], lines)
     # Agents know nothing of the orchestrator, least of all its secrets.
     own = {name: value for name, value in environment.items() if not name.startswith(("HOTSWAP_", "PROMETHEUS_"))}
+    for ours, standard in (("HOTSWAP_OTLP_ENDPOINT", ENDPOINT_VARIABLE), ("HOTSWAP_OTLP_HEADERS", HEADERS_VARIABLE)):
+        if environment.get(ours):
+            own[standard] = environment[ours]
     command = (sys.executable, "-m", "agent.host", "--configs", str(configurations))
 
     async def end_what_is_left() -> None:

@@ -36,6 +36,7 @@ def up(options: Options, planner: Planner = make_plan, outer: Mapping[str, str] 
     try:
         data = DataFolder(options.data_folder)
         data.path("run", "stack.json").unlink(missing_ok=True)
+        console.keep(data.log("supervisor"))
         ledger = Ledger(data.path("run", "processes"))
         end_orphans(ledger, data.id, phase_of, console.say)
         for folder in ("metrics", "tmp"):

@@ -80,7 +80,7 @@ class Supervisor:
     async def run(self) -> None:
         """Watch over all until a stop is asked for."""
         while not self._stop.is_set():
-            for name in self._slots:
+            for name in (*self._slots, "supervisor"):
                 logs.cut(self._log(name))
             try:
                 await asyncio.wait_for(self._stop.wait(), _CUT_LOGS_EVERY)

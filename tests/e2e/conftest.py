@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.collector import Collector
 from tests.e2e.api import Api
 from tests.e2e.probe_module import ProbeModule
 from tests.e2e.stack import Stack
@@ -31,9 +32,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The running stack. At the end it must stop as asked, and leave nothing."""
-    running = Stack(tmp_path_factory.mktemp("e2e"), NODES)
+def collector() -> Iterator[Collector]:
+    """Takes the traces of the stack."""
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
+    """The running stack, with a collector of its traces. At the end it must stop as asked, and leave nothing."""
+    settings = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={collector.key}",
+        "HOTSWAP_TRACE_URL": "http://traces.example/trace/{trace_id}",
+    }
+    running = Stack(tmp_path_factory.mktemp("e2e"), NODES, settings)
     try:
         running.start()
         yield running

@@ -46,9 +46,10 @@ class Said:
 
 
 class Stack:
-    """`nodes` as in `hotswap up --nodes`."""
+    """`nodes` as in `hotswap up --nodes`; `settings` are variables of its environment."""
 
-    def __init__(self, folder: Path, nodes: str) -> None:
+    def __init__(self, folder: Path, nodes: str, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = dict(settings or {})
         self.folder = folder / "data"
         self._nodes = nodes
         self._output = folder / "output"
@@ -195,4 +196,5 @@ class Stack:
     def _environment(self) -> Mapping[str, str]:
         """Ours without any setting of HotSwap that somebody has exported."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HOTSWAP_")}
-        return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self._home), "XDG_CONFIG_HOME": str(self._home)}
+        home = {"HOME": str(self._home), "XDG_CONFIG_HOME": str(self._home)}
+        return {**kept, **self._settings, **home, "PYTHONPATH": str(ROOT)}

@@ -94,7 +94,11 @@ class NothingInput(Input):
 class LinksOutput(Output):
     self = fields.String(required=True)
     events = fields.String(required=True)
-    trace = fields.String(required=True)
+    trace = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "where its trace is looked at (HOTSWAP_TRACE_URL); null where that is not set"},
+    )
 
 
 class AcceptedOutput(Output):
@@ -175,6 +179,7 @@ class DeploymentOutput(SummaryOutput):
     requested_with = fields.String(
         required=True, allow_none=True, metadata={"description": "the name of the API token that asked, if it was one"}
     )
+    links = fields.Nested(LinksOutput, required=True)
     requester_email = fields.String(required=True, allow_none=True)
     description = fields.String(required=True, allow_none=True)
     strategy = fields.String(required=True)

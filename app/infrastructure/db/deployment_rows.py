@@ -45,6 +45,9 @@ class Loaded:
     not_before: datetime | None
     targets: dict[str, Any] | None
     trace_id: str
+    submitted_at: datetime
+    started: tuple[datetime | None, ...]
+    """When each stage of `state` began, in their order; None where none of it was tried yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def read(row: Any, stages: list[Any], operations: list[Any]) -> Loaded:
     (
         deployment_id, tenant_id, kind, status, digest, version, environment, policy, strategy, force,
         course, ending, reason, paused, paused_until, granted, event_seq, module_id, environment_id,
-        module_name, place, not_before, targets, trace_id,
+        module_name, place, not_before, targets, trace_id, submitted_at,
     ) = row  # fmt: skip
     state = Deployment(
         id=deployment_id,
@@ -97,13 +100,15 @@ def read(row: Any, stages: list[Any], operations: list[Any]) -> Loaded:
         not_before,
         targets,
         trace_id,
+        submitted_at,
+        tuple(each[-2] for each in stages),
     )
 
 
 def _stage(row: Any) -> Stage:
     (
         stage_id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, step,
-        steps, _now,
+        steps, _started, _now,
     ) = row  # fmt: skip
     return Stage(
         stage_id, StageKind(kind), StageStatus(status), attempt, claimable, due_at,

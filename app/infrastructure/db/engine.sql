@@ -36,13 +36,13 @@ select w."workId", %(tenant_id)s, %(id)s, w.task, w.queue, w."rootId", w."parent
 -- The first statement of every transaction that decides; alone, so that what is read after it is current.
 select d.id, d.tenant_id, d.kind, d.status, d.digest, d.version, d.environment_name, d.policy::text, d.strategy, d.force,
        d.course, d.ending, d.reason, d.paused, d.paused_until, d.granted, d.event_seq, d.module_id, d.environment_id,
-       d.module_name, d.place, d.not_before, d.targets, d.trace_id
+       d.module_name, d.place, d.not_before, d.targets, d.trace_id, d.submitted_at
   from deployments d where d.id = %(deployment_id)s for no key update
 
 -- name: read_stages
 -- With the time, read after the lock was granted.
 select id, kind, status, attempt, claimable, due_at, waiting, message, output_tail, losses, approval, step, steps,
-       hotswap_now()
+       coalesce(started_at, waiting_since), hotswap_now()
   from stages where deployment_id = %(deployment_id)s order by position
 
 -- name: read_operations

@@ -9,6 +9,7 @@ import sqlalchemy
 from alembic import command
 from alembic.config import Config
 
+from app.infrastructure.observing import begin_observing
 from config.settings import settings_or_exit
 
 HERE = Path(__file__).parent
@@ -24,6 +25,7 @@ def upgrade(sqlalchemy_url: str) -> None:
 
 def main() -> int:
     settings = settings_or_exit()
+    begin_observing(settings, service="migrate")
     try:
         upgrade(settings.sqlalchemy_url)
     except sqlalchemy.exc.OperationalError as error:

@@ -59,6 +59,7 @@ class Orchestrator:
         self.answer: dict[str, Any] = {"interval": 0.2, "nodeLostAfter": 120, "void": [], "tokenFloors": []}
         self.silent = False
         self.artifacts: dict[str, Served] = {}
+        self.traceparent = ""
         self._operation = 0
         self._client_tls: ssl.SSLContext = client_context(self.tls)
         self.url = ""
@@ -140,6 +141,7 @@ class Orchestrator:
         async with self._session.request(
             method, f"https://{self.beats[node]['address']}{path}", json=body, ssl=self._client_tls,
             server_hostname=node_name(node), timeout=aiohttp.ClientTimeout(total=timeout),
+            headers={"traceparent": self.traceparent} if self.traceparent else {},
         ) as response:  # fmt: skip
             if response.content_type == "application/json":
                 return Reply(response.status, await response.json())

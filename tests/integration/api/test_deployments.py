@@ -36,6 +36,7 @@ def test_a_deployment_is_accepted_and_shown(published: Publisher, client: FlaskC
     assert answer.status_code == 202, answer.text
     body = answer.json
     assert body["traceId"] == trace == answer.headers["X-Trace-Id"]
+    assert body["links"]["trace"] is None  # nobody said where traces are looked at
     assert answer.headers["Location"] == body["links"]["self"] == f"{DEPLOYMENTS}/{body['executionId']}"
     shown: Any = client.get(answer.headers["Location"], headers=deployer).json
     assert [stage["name"] for stage in shown["stages"]] == STAGES

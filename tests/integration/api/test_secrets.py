@@ -78,7 +78,7 @@ def test_no_secret_is_logged(
         hashes = [str(row[0]) for row in connection.execute("select password_hash from users").fetchall()]
     assert failed.status_code == 500
     text = logged.getvalue()
-    assert '"apiToken": "ci"' in text and "request.failed" in text and "CheckViolation" in text
+    assert '"token_name": "ci"' in text and "request.failed" in text and "CheckViolation" in text
     secrets = [
         token,
         token[:-2],

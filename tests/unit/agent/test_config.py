@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import DEFAULT_PATH, AgentConfig, ConfigInvalid, load_config
+from agent.config import DEFAULT_PATH, AgentConfig, ConfigInvalid, Telemetry, load_config
 
 GOOD = """
 node_id = "qa-1"
@@ -50,6 +50,19 @@ def test_everything_given(tmp_path: Path) -> None:
     assert (config.keep_releases, config.path, config.advertise) == (2, "/opt/bin", "10.0.0.5")
 
 
+def test_where_spans_go_is_in_the_file_or_in_the_variables_of_opentelemetry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(tmp_path, GOOD).telemetry == Telemetry("info", "auto", "", {})
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=planted")
+    told = load(tmp_path, GOOD).telemetry
+    assert (told.otlp_endpoint, told.otlp_headers) == ("http://collector:4318", {"api-key": "planted"})
+    assert "planted" not in repr(told)
+    given = load(tmp_path, GOOD + '[telemetry]\notlp_endpoint = "https://other"\notlp_headers = {}\n').telemetry
+    assert (given.otlp_endpoint, given.otlp_headers) == ("https://other", {})
+
+
 def test_ipv6_listen(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD.replace("127.0.0.1:9443", "[::1]:9443")).listen_host == "::1"
 
@@ -68,6 +81,8 @@ def test_ipv6_listen(tmp_path: Path) -> None:
         ('"127.0.0.1:9443"', '"127.0.0.1:99999"', "listen"),
         ("[tls]", "[limits]\nentries = true\n[tls]", "limits.entries"),
         ("[tls]", "[local]\nmap_listen = 1\n[tls]", "local.map_listen"),
+        ("[tls]", '[telemetry]\nlog_level = "loud"\n[tls]', "telemetry.log_level is one of"),
+        ("[tls]", '[telemetry]\notlp_endpoint = "127.0.0.1:4318"\n[tls]', "telemetry.otlp_endpoint"),
         ("[tls]", "[[[", "cannot read"),
     ],
 )

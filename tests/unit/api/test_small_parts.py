@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 
+from agent.telemetry.traceparent import SpanContext, parse
 from app.api.node_identity import NodeIdentity, identity_of
 from app.api.streaming import Streams, frame
-from app.api.tracing import trace_id_of
 from app.domain.errors import Invalid, NotPermitted, TooMany
 from app.orchestrator.paging import cursor_of, parse_cursor
 from app.orchestrator.roles import Role, ordered, smaller
@@ -21,9 +21,11 @@ NODE = UUID("01900000-0000-7000-8000-00000000beef")
 
 def test_a_trace_id_is_taken_from_a_valid_header() -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
-    assert trace_id_of(f"00-{trace}-b7ad6b7169203331-01") == trace
+    assert parse(f"00-{trace}-b7ad6b7169203331-01") == SpanContext(trace, "b7ad6b7169203331", sampled=True)
+    assert parse(f"00-{trace}-b7ad6b7169203331-00") == SpanContext(trace, "b7ad6b7169203331", sampled=False)
     for header in (None, "", trace, f"00-{trace}-b7ad6b7169203331", f"00-{trace}-b7ad6b7169203331-01\n"):
-        assert trace_id_of(header) is None
+        assert parse(header) is None
+    assert parse(SpanContext(trace, None).header()) is not None
 
 
 def test_each_role_includes_those_before_it() -> None:

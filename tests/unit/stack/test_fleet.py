@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.datafolder import DataFolder
-from deploy.local.fleet import DEFAULT_NODES, NodeGroup, NodesError, make_certificates, parse_nodes, write_fleet
+from deploy.local.fleet import DEFAULT_NODES, Lines, NodeGroup, NodesError, make_certificates, parse_nodes, write_fleet
 
 
 def test_the_default_is_what_the_api_says() -> None:
@@ -38,11 +38,12 @@ def test_configurations_are_those_of_the_groups_and_ids_are_kept(tmp_path: Path)
     files = sorted(path.name for path in folder.iterdir())
     assert files == ["development-1.toml", "qa-1.toml", "qa-2.toml"]
     before = tomllib.loads((folder / "qa-1.toml").read_text())
-    assert before["environment"] == "QA"
+    assert before["environment"] == "QA" and before["telemetry"] == {"log_level": "info", "log_format": "auto"}
     assert before["orchestrator"]["urls"] == ["https://127.0.0.1:8443"]
     assert Path(before["tls"]["key"]).stat().st_mode & 0o077 == 0
-    write_fleet(data, parse_nodes("qa=1"), 9443)
+    write_fleet(data, parse_nodes("qa=1"), 9443, Lines("debug", "json"))
     assert [path.name for path in folder.iterdir()] == ["qa-1.toml"]
     after = tomllib.loads((folder / "qa-1.toml").read_text())
     assert after["node_id"] == before["node_id"]
+    assert after["telemetry"] == {"log_level": "debug", "log_format": "json"}
     assert after["orchestrator"]["urls"] == ["https://127.0.0.1:9443"]

@@ -52,6 +52,18 @@ def test_the_environment_is_complete_and_agents_get_no_secret(plan: Plan) -> Non
     assert [name for name in agents.environment if name.startswith("HOTSWAP_")] == ["HOTSWAP_STACK"]
 
 
+def test_agents_send_their_traces_where_the_orchestrator_sends_its(tmp_path: Path) -> None:
+    data = DataFolder(tmp_path / "data")
+    outer = {**OUTER, "HOTSWAP_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}
+    plan = make_plan(Options(data.root, 8000, tuple(parse_nodes("qa=1"))), data, 8000, outer)
+    agents = next(service for service in plan.services if service.name == "agents")
+    told = {name: value for name, value in agents.environment.items() if name.startswith("OTEL_")}
+    assert told == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}
+    settings = load(plan.environment)
+    assert settings.otlp_endpoint == "http://127.0.0.1:4318"
+    assert settings.otlp_headers is not None and settings.otlp_headers.get_secret_value() == "a=b"
+
+
 def test_a_password_given_for_flower_is_the_one_that_is_told(tmp_path: Path) -> None:
     data = DataFolder(tmp_path / "data")
     outer = {**OUTER, "HOTSWAP_FLOWER_PASSWORD": "look but do not touch"}

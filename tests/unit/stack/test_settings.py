@@ -68,6 +68,15 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
     assert "cannot read" in refusal(HOTSWAP_JWT_SECRET=None, HOTSWAP_JWT_SECRET_FILE=str(tmp_path / "none"))
 
 
+def test_where_traces_go_and_are_looked_at() -> None:
+    assert load(GOOD).otlp_endpoint is None
+    standard = {**GOOD, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://standard:4318"}
+    assert load(standard).otlp_endpoint == "http://standard:4318"
+    assert load({**standard, "HOTSWAP_OTLP_ENDPOINT": "http://ours:4318"}).otlp_endpoint == "http://ours:4318"
+    assert "HOTSWAP_OTLP_ENDPOINT must look like http://" in refusal(HOTSWAP_OTLP_ENDPOINT="ours:4318")
+    assert "HOTSWAP_TRACE_URL must have {trace_id} in it" in refusal(HOTSWAP_TRACE_URL="http://traces/")
+
+
 def test_settings_that_contradict_each_other() -> None:
     assert "must differ" in refusal(HOTSWAP_AGENT_PORT="8000")
     assert "HOTSWAP_LEASE must" in refusal(HOTSWAP_LEASE="1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +12,11 @@ from uuid import uuid4
 import pytest
 from celery import Celery
 
+from agent.telemetry import context, spans, traceparent
+from agent.telemetry.traceparent import SpanContext, new_span_id, new_trace_id
+from app.orchestrator.standing import message_age
 from tasks.base import UnsignedMessage, Work
-from workers import signing
+from workers import signing, tracing
 
 
 def _task() -> Work:
@@ -55,7 +60,29 @@ def test_any_other_message_is_refused(change: str) -> None:
         task(*args)
 
 
-def test_what_we_publish_is_signed() -> None:
+def test_what_a_task_knows_is_bound_while_it_runs_and_told_of_its_failure(caplog: pytest.LogCaptureFixture) -> None:
+    place = SpanContext(new_trace_id(), new_span_id())
+    seen: list[object] = []
+
+    def run(*ids: str) -> str:
+        seen.append((dict(context.current()), spans.current()))
+        raise ValueError("broken")
+
+    task: Work = Celery("test").task(run, base=Work, name="test.run")
+    task_id, args = str(uuid4()), [str(uuid4()), str(uuid4())]
+    headers = {signing.HEADER: signing.signature("test.run", task_id, args, {}), traceparent.HEADER: place.header()}
+    with _delivered(task, task_id, headers), pytest.raises(ValueError, match="broken"):
+        task(*args)
+    assert seen == [({"task": "test.run", "deployment": args[0], "work": args[1]}, place)]
+    assert dict(context.current()) == {} and spans.current() is None
+    (line,) = caplog.records
+    assert (line.levelname, line.getMessage()) == ("ERROR", "a task failed unforeseen") and line.exc_info
+
+
+def test_what_we_publish_is_signed_and_says_when() -> None:
     headers = {"task": "test.run", "id": "1"}
     signing._sign(headers, (["a"], {}, {}))
     assert signing.genuine(headers[signing.HEADER], "test.run", "1", ["a"], {})
+    stamped: dict[str, Any] = {}
+    tracing._stamp(stamped)
+    assert message_age(json.dumps({"headers": stamped}).encode(), time.time() + 60) == pytest.approx(60, abs=30)
