@@ -19,7 +19,7 @@ from app.orchestrator.roles import Role
 
 routes = Routes("environments")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,61}")
-_READ_ONLY = ("name", "version", "updated_at", "updated_by")
+_READ_ONLY = ("name", "version", "updatedAt", "updatedBy")
 
 
 @routes.get("/environments", role=Role.VIEWER, answers={200: [EnvironmentOutput]})

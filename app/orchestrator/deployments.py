@@ -18,7 +18,8 @@ from app.domain.events import (
     PromoteRequested,
     ResumeRequested,
 )
-from app.domain.policy import Policy, StrategyKind, parse_policy
+from app.domain.module_policy import effective
+from app.domain.policy import Policy, StrategyKind
 from app.domain.strategies import BUILT
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import outcomes, submitting
@@ -105,7 +106,10 @@ select m.id, r.id, coalesce(b.digest, r.digest), r.manifest, b.deployment_id, p.
    for key share of r
 """
 _ENVIRONMENT = """
-select id, name, policy from environments where tenant_id = %(tenant_id)s and lower(name) = lower(%(environment)s)
+select e.id, e.name, e.policy,
+       (select p.overrides from module_policies p join modules m on m.id = p.module_id
+         where p.environment_id = e.id and m.tenant_id = e.tenant_id and m.name = %(module)s)
+  from environments e where e.tenant_id = %(tenant_id)s and lower(e.name) = lower(%(environment)s)
 """
 
 
@@ -129,7 +133,7 @@ def draft_of(connection: Raw, requester: Requester, submission: Submission, trac
             f"{submission.module_name} {submission.version} was retired on {retired_at:%Y-%m-%d}: its artifact is not"
             " kept any more. Publish it again as a new version."
         )
-    policy = parse_policy(environment[2])
+    policy = effective(environment[2], environment[3]).policy
     strategy = _strategy(submission.strategy, policy)
     draft = Draft(
         kind=DeploymentKind.DEPLOY,

@@ -14,14 +14,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.domain.errors import Conflict, Invalid, NotFound, PreconditionMissing, StaleVersion
+from app.domain.module_policy import effective
 from app.domain.policy import parse_policy
-from app.infrastructure.db.models import Deployment, Environment, EnvironmentChange, Node
+from app.infrastructure.db.models import Deployment, Environment, EnvironmentChange, Module, ModulePolicy, Node
 from app.infrastructure.db.reading import read
 from app.orchestrator.context import Orchestrator, Requester
 
 MOST_ENVIRONMENTS = 200
 _LAST_POSITION = 10_000
-_LONGEST_REASON = 1000
+LONGEST_REASON = 1000
+_MOST_TOLD = 10
 _EXISTS: LiteralString = "select from environments where tenant_id = %(tenant)s and lower(name) = lower(%(name)s)"
 
 
@@ -83,7 +85,8 @@ def put(
 ) -> EnvironmentView:
     """Create an environment, or change it when `expected_version` is its version.
 
-    Raises Invalid with every bad field, PreconditionMissing, StaleVersion, Conflict (two created it at once).
+    Raises Invalid with every bad field, also where a module's overrides contradict the new policy; PreconditionMissing,
+    StaleVersion, Conflict (two created it at once).
     """
     checked, position, why = _check(policy, order, reason)
     try:
@@ -109,8 +112,8 @@ def _check(policy: Mapping[str, Any], order: object, reason: object) -> tuple[di
         isinstance(order, bool) or not isinstance(order, int) or not 0 <= order <= _LAST_POSITION
     ):
         errors["order"] = [f"must be a whole number from 0 to {_LAST_POSITION}"]
-    if reason is not None and (not isinstance(reason, str) or len(reason) > _LONGEST_REASON):
-        errors["reason"] = [f"must be a text of at most {_LONGEST_REASON} characters"]
+    if reason is not None and (not isinstance(reason, str) or len(reason) > LONGEST_REASON):
+        errors["reason"] = [f"must be a text of at most {LONGEST_REASON} characters"]
     if errors:
         raise Invalid(errors)
     return checked, order if isinstance(order, int) else None, reason if isinstance(reason, str) else None
@@ -158,6 +161,7 @@ def _change(
         raise PreconditionMissing("Send If-Match with the ETag that GET gave, so that nobody's change is lost.")
     if expected_version != row.version:
         raise StaleVersion(row.version)
+    _refuse_contradictions(session, row, policy)
     before = _body(row)
     row.policy = policy
     row.position = row.position if position is None else position
@@ -167,6 +171,34 @@ def _change(
     session.flush()
     _record(orchestrator, session, requester, row, before, _body(row), reason)
     return _view(row)
+
+
+def _refuse_contradictions(session: Session, row: Environment, policy: Mapping[str, Any]) -> None:
+    """What modules override must go with the new policy: nobody's rollout is to fail later for a change made here.
+
+    The row is locked, and so are its modules' overrides with it (module_policies.py). Raises Invalid.
+    """
+    errors: dict[str, list[str]] = {}
+    overriding = (
+        select(Module.name, ModulePolicy.overrides)
+        .join(ModulePolicy, ModulePolicy.module_id == Module.id)
+        .where(ModulePolicy.environment_id == row.id)
+        .order_by(Module.name)
+    )
+    told = 0
+    for name, overrides in session.execute(overriding):
+        try:
+            effective(policy, overrides)
+        except Invalid as invalid:
+            for field, messages in invalid.errors.items():
+                errors.setdefault(field, []).append(
+                    f"contradicts what {name} overrides ({messages[0]}): change that first, or lock what it overrides"
+                )
+            told += 1
+            if told == _MOST_TOLD:
+                break
+    if errors:
+        raise Invalid(errors)
 
 
 def delete(orchestrator: Orchestrator, requester: Requester, name: str) -> None:

@@ -12,6 +12,7 @@ import secrets
 from typing import Any
 
 from app.domain.deployment import DeploymentKind, Version
+from app.domain.module_policy import effective
 from app.domain.policy import StrategyKind, parse_policy
 from app.infrastructure.db.engine import Raw
 from app.orchestrator import submitting
@@ -34,11 +35,12 @@ select n.id, w.module_id, w.tenant_id, w.digest, w.version, w.fencing_token, w.d
     on conflict do nothing
 """
 _DRIFT = """
-select m.id, m.name, m.tenant_id, e.id, e.name, e.policy, n.id, w.digest, w.version, r.id
+select m.id, m.name, m.tenant_id, e.id, e.name, e.policy, n.id, w.digest, w.version, r.id, p.overrides
   from desired_releases w
   join nodes n on n.id = w.node_id
   join modules m on m.id = w.module_id
   join environments e on e.id = n.environment_id
+  left join module_policies p on p.environment_id = e.id and p.module_id = m.id
   left join node_releases o on o.node_id = n.id and o.module_name = m.name
   left join runnable_releases r on r.module_id = m.id and r.version = w.version and r.digest = w.digest
  where o.digest is distinct from w.digest and not n.drained
@@ -110,7 +112,7 @@ def _submit(connection: Raw, orchestrator: Orchestrator, drifted: list[Any]) -> 
         environment_id=environment_id,
         environment_name=environment,
         strategy=StrategyKind.ROLLING,
-        policy=parse_policy({**policy, **_POLICY}),
+        policy=parse_policy({**effective(policy, drifted[0][10]).policy.to_json(), **_POLICY}),
         requested_by="system",
         trace_id=secrets.token_hex(16),
         description=f"brings {len(targets)} node(s) to desired state",

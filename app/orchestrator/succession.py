@@ -11,6 +11,7 @@ from uuid import UUID
 from app.domain.deployment import Deployment, DeploymentKind, DeploymentStatus, Version
 from app.domain.errors import Conflict
 from app.domain.events import CancelRequested, Event, RetryRequested
+from app.domain.module_policy import effective
 from app.domain.policy import StrategyKind, parse_policy
 from app.infrastructure.db.deployment_rows import Loaded
 from app.infrastructure.db.engine import Raw
@@ -52,7 +53,7 @@ def _accepted_again(orchestrator: Orchestrator, state: Deployment) -> Accepted:
 
 
 def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Draft:
-    """The draft of an ended deployment, with today's policy of its environment."""
+    """The draft of an ended deployment, with the policy that holds there today."""
     kind = DeploymentKind(row[1])
     if kind is DeploymentKind.DEPLOY:
         submission = Submission(
@@ -92,6 +93,11 @@ select distinct on (o.node_id) o.node_id, o.before_digest, o.before_version, r.d
   left join node_releases r on r.node_id = o.node_id and r.module_name = %(module_name)s
  where o.deployment_id = %(deployment_id)s and o.direction = 'forward'
  order by o.node_id, o.position
+"""
+_POLICIES = """
+select e.policy, p.overrides
+  from environments e left join module_policies p on p.environment_id = e.id and p.module_id = %(module_id)s
+ where e.id = %(environment_id)s
 """
 GOING_BACK_POLICY = {
     "strategy": "direct",
@@ -162,8 +168,8 @@ def _going_back(
         "select id from runnable_releases where module_id = %s and version = %s and digest = %s",
         (row[3], release.version, release.digest),
     ).fetchone()
-    environment: Any = connection.execute("select policy from environments where id = %s", (row[8],)).fetchone()
-    policy = parse_policy({**environment[0], **GOING_BACK_POLICY})
+    environment: Any = connection.execute(_POLICIES, {"module_id": row[3], "environment_id": row[8]}).fetchone()
+    policy = parse_policy({**effective(*environment).policy.to_json(), **GOING_BACK_POLICY})
     return Draft(
         kind=DeploymentKind.ROLLBACK,
         tenant_id=requester.tenant_id,

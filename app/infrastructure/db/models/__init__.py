@@ -10,7 +10,13 @@ from app.infrastructure.db.models.deployments import (
     Stage,
     StageLogPiece,
 )
-from app.infrastructure.db.models.environments import Environment, EnvironmentChange, PublisherKey
+from app.infrastructure.db.models.environments import (
+    Environment,
+    EnvironmentChange,
+    ModulePolicy,
+    ModulePolicyChange,
+    PublisherKey,
+)
 from app.infrastructure.db.models.nodes import DesiredRelease, Node, NodeRelease
 from app.infrastructure.db.models.releases import BuiltArtifact, Module, PassedTests, Release, ScanReport
 from app.infrastructure.db.models.tenancy import ApiToken, LoginFailures, LoginSession, Tenant, User
@@ -32,6 +38,8 @@ __all__ = [
     "LoginFailures",
     "LoginSession",
     "Module",
+    "ModulePolicy",
+    "ModulePolicyChange",
     "Node",
     "NodeOperation",
     "NodeRelease",

@@ -40,6 +40,35 @@ class EnvironmentChange(Owned, Base):
     changed_at: Mapped[datetime] = mapped_column(server_default=durable_now())
 
 
+class ModulePolicy(Owned, Base):
+    """What a module overrides of an environment's policy. `version` is the ETag; it goes on after a removal."""
+
+    __tablename__ = "module_policies"
+    environment_id: Mapped[UUID] = mapped_column(ForeignKey("environments.id", ondelete="CASCADE"), primary_key=True)
+    module_id: Mapped[UUID] = mapped_column(ForeignKey("modules.id"), primary_key=True)
+    overrides: Mapped[dict[str, Any]]
+    version: Mapped[int]
+    reason: Mapped[str | None] = mapped_column(Text)
+    updated_at: Mapped[datetime] = mapped_column(server_default=durable_now())
+    updated_by: Mapped[str] = mapped_column(Text)
+
+
+class ModulePolicyChange(Owned, Base):
+    """Who changed what and why. `before` is null where there were no overrides, `after` where they were removed."""
+
+    __tablename__ = "module_policy_changes"
+    __table_args__ = (Index(None, "module_id", "environment_id", "version"),)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    module_id: Mapped[UUID]
+    environment_id: Mapped[UUID]
+    version: Mapped[int]
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
+    reason: Mapped[str | None] = mapped_column(Text)
+    changed_by: Mapped[str] = mapped_column(Text)
+    changed_at: Mapped[datetime] = mapped_column(server_default=durable_now())
+
+
 class PublisherKey(Owned, Base):
     """A public key whose signatures are trusted: in one environment, or in all where `environment_id` is null."""
 
