@@ -43,9 +43,19 @@ class Totals:
     timed: float
     seconds: float
 
+    def as_json(self) -> dict[str, float]:
+        """As a heartbeat carries them."""
+        return {
+            "requests": self.requests,
+            "errors": self.errors,
+            "timed": self.timed,
+            "seconds": round(self.seconds, 6),
+        }
+
 
 def totals(text: str, at: float) -> Totals | None:
-    """Sums over `http_requests_total` and `http_request_duration_seconds` (API.md); None where neither is there."""
+    """Sums over `http_requests_total` and `http_request_duration_seconds` (API.md); None where neither is there, or
+    where they are more than a number can be: no JSON carries infinity, and a heartbeat must not fail for it."""
     requests = errors = timed = seconds = 0.0
     found = False
     for sample in samples(text):
@@ -62,7 +72,8 @@ def totals(text: str, at: float) -> Totals | None:
                 timed += sample.value
             case "http_request_duration_seconds_sum":
                 seconds += sample.value
-    return Totals(at, requests, errors, timed, seconds) if found else None
+    sums = (requests, errors, timed, seconds)
+    return Totals(at, *sums) if found and all(map(math.isfinite, sums)) else None
 
 
 @dataclass(frozen=True, slots=True)

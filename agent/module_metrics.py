@@ -40,6 +40,11 @@ class ModuleMetrics:
         look = self._looks.get(key)
         return look.rates if look is not None else None
 
+    def totals(self, key: ModuleKey, digest: str) -> Totals | None:
+        """What the process of this release has counted since its start, as of the last look at it."""
+        look = self._looks.get(key)
+        return look.totals if look is not None and look.digest == digest else None
+
     async def run(self) -> None:
         """Look again and again while there is anything to look at, until cancelled."""
         while True:

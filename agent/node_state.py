@@ -60,6 +60,7 @@ class NodeState:
         watch = self._supervisor.watch(module.key)
         endpoints = watch.endpoints if watch is not None else ()
         rates = self._metrics.rates(module.key)
+        totals = self._metrics.totals(module.key, module.active.digest) if module.active else None
         return {
             "tenant": module.key.tenant,
             "module": module.key.module,
@@ -71,6 +72,7 @@ class NodeState:
             "fencingToken": module.highest_token,
             "restarts": watch.restarts if watch is not None else 0,
             "metrics": rates.as_json() if rates is not None else None,
+            "totals": totals.as_json() if totals is not None else None,
             "standby": [_standby(side) for side in self._supervisor.standby(module.key)],
         }
 

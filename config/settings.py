@@ -202,6 +202,11 @@ class Settings(BaseModel):
     expected_nodes: Annotated[int, Field(ge=0)] | None = None  # readiness waits for so many; None: for none
     concurrent_node_operations: Count = 64  # over all deployments of one environment
 
+    # What nodes report of themselves over time.
+    metrics_sample_interval: Seconds = 15  # a node leaves at most one sample in each
+    metrics_detail: Seconds = 3600  # for so long by node; afterwards by cluster and minute
+    metrics_retention: Seconds = 7 * 24 * 3600
+
     # Telling.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"  # auto: text where stderr is a terminal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from app.orchestrator import approvals, beat_ticks, collecting, repairing
+from app.orchestrator import approvals, beat_ticks, collecting, metric_history, repairing
 from workers import process
 
 
@@ -21,6 +21,11 @@ def expire_approvals() -> int:
 @shared_task(name="control.collect_artifacts", ignore_result=True)
 def collect_artifacts() -> int:
     return collecting.collect(process.current().orchestrator)
+
+
+@shared_task(name="control.keep_metric_samples", ignore_result=True)
+def keep_metric_samples() -> int:
+    return metric_history.keep(process.current().orchestrator)
 
 
 @shared_task(name="control.record_beat", ignore_result=True)

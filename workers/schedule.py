@@ -20,6 +20,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 60.0,
         "options": {"expires": 60.0, "queue": "control"},
     },
+    "keep metric samples": {
+        "task": "control.keep_metric_samples",
+        "schedule": 30.0,
+        "options": {"expires": 30.0, "queue": "control"},
+    },
     "prove that beat ticks": {
         "task": "control.record_beat",
         "schedule": 5.0,

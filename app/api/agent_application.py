@@ -17,7 +17,7 @@ from app.domain.errors import NotFound
 from app.infrastructure.artifacts import ArtifactStore
 from app.orchestrator import heartbeats
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.heartbeats import Heartbeat, Instructions, ModuleReport
+from app.orchestrator.heartbeats import Heartbeat, Instructions, ModuleReport, Turns
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _BODY_BYTES = 4 * 1024 * 1024
@@ -31,13 +31,14 @@ def create_agent_app(orchestrator: Orchestrator) -> Flask:
     observation.register(app, quiet=True)
     problems.register(app)
     artifacts = ArtifactStore(orchestrator.settings.artifacts_dir)
+    turns = Turns(orchestrator.settings.metrics_sample_interval)
 
     def heartbeat() -> ResponseReturnValue:
         identity = node_identity()
         body, _query = parse(request, HeartbeatInput, None)
         reports = [ModuleReport(**report) for report in body.pop("modules")]
         beat = Heartbeat(node_id=identity.node_id, environment=identity.environment, modules=reports, **body)
-        return _shown(heartbeats.beat(orchestrator, beat))
+        return _shown(heartbeats.beat(orchestrator, beat, sample=turns.take(identity.node_id)))
 
     def artifact(digest: str) -> ResponseReturnValue:
         node_identity()

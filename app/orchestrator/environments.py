@@ -24,6 +24,9 @@ MOST_ENVIRONMENTS = 200
 _LAST_POSITION = 10_000
 LONGEST_REASON = 1000
 _MOST_TOLD = 10
+_IDENTIFIED: LiteralString = (
+    "select id, name from environments where tenant_id = %(tenant)s and lower(name) = lower(%(name)s)"
+)
 _EXISTS: LiteralString = "select from environments where tenant_id = %(tenant)s and lower(name) = lower(%(name)s)"
 
 
@@ -60,6 +63,20 @@ def environment(orchestrator: Orchestrator, requester: Requester, name: str) -> 
 
 def exists(orchestrator: Orchestrator, name: str, tenant_id: UUID) -> bool:
     return bool(read(orchestrator.database, _EXISTS, {"tenant": tenant_id, "name": name}))
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    id: UUID
+    name: str
+
+
+def identified(orchestrator: Orchestrator, requester: Requester, name: str) -> Identified:
+    """Id and true name of an environment that is named in any case. Raises NotFound."""
+    rows = read(orchestrator.database, _IDENTIFIED, {"tenant": requester.tenant_id, "name": name})
+    if not rows:
+        raise NotFound(f"There is no environment {name}.")
+    return Identified(*rows[0])
 
 
 def find(session: Session, tenant_id: UUID, name: str, *, lock: bool = False) -> Environment:

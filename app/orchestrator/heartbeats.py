@@ -3,13 +3,21 @@
 500 nodes at a beat every 2 s are 250 transactions a second, so a beat is one statement and one round trip, prepared
 once for each connection. A beat is applied only if its sequence is higher than the node's last one, and a module's row
 only if no newer report (an operation's result) wrote it. All parts of the statement see the same snapshot.
+
+The first beat in each `metrics_sample_interval` also leaves a sample: the node's load, and what its modules
+counted since the sample before. A counter that became less, or is another release's, began anew at 0. One that was
+never seen before tells of nobody knows how long, and counts from the next sample on. One that is not told this time
+(the agent could not ask the module) is kept for the next.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +31,7 @@ from app.orchestrator.context import Orchestrator
 _MOST_VOID = 100
 # A beat which is not applied to the node is not applied to its modules either. One that a crash loses is followed by
 # the next: nobody waits for the disk 250 times a second, so the setting is that of this statement's own transaction.
-_BEAT = """
+_STATEMENT = """
 with unhurried as (
     select set_config('synchronous_commit', 'off', true) as setting
 ), applied as (
@@ -38,8 +46,8 @@ with unhurried as (
            labels = excluded.labels, resources = excluded.resources, metrics = excluded.metrics,
            highest_token = greatest(nodes.highest_token, excluded.highest_token), last_heartbeat = hotswap_now()
      where nodes.sequence < excluded.sequence
-    returning id, tenant_id
-), gone as (
+    returning id, tenant_id, environment_id
+{sampled}), gone as (
     delete from node_releases r using applied
      where r.node_id = applied.id and r.sequence < %(sequence)s and r.module_name <> all(%(names)s)
 ), reported as (
@@ -65,6 +73,37 @@ select (select policy->>'nodeLostAfter' from environments
 """
 
 
+_SAMPLED = """), slot as (
+    select date_bin(%(sampling)s, hotswap_now(), timestamptz 'epoch') as at
+), earlier as (
+    select at, totals from node_samples where node_id = %(node)s order by at desc limit 1
+), sampled as (
+    insert into node_samples (node_id, at, tenant_id, environment_id, cpu, memory, requests, errors, timed, seconds,
+                              totals)
+    select applied.id, slot.at, applied.tenant_id, applied.environment_id, %(cpu)s::float8, %(memory)s::float8,
+           grown.requests, grown.errors, grown.timed, grown.seconds,
+           coalesce((select jsonb_object_agg(key, value) from jsonb_each(earlier.totals) where key = any(%(names)s)),
+                    '{}'::jsonb) || %(totals)s::jsonb
+      from applied cross join slot left join earlier on true
+     cross join lateral (
+           select coalesce(sum((n.now->>1)::float8 - goes_on * (was->>1)::float8), 0) as requests,
+                  coalesce(sum((n.now->>2)::float8 - goes_on * (was->>2)::float8), 0) as errors,
+                  coalesce(sum((n.now->>3)::float8 - goes_on * (was->>3)::float8), 0) as timed,
+                  coalesce(sum((n.now->>4)::float8 - goes_on * (was->>4)::float8), 0) as seconds
+             from jsonb_each(%(totals)s::jsonb) as n (module, now)
+            cross join lateral (select earlier.totals->n.module as was) as before
+            cross join lateral (
+                  select (was->>0 = n.now->>0 and (was->>1)::float8 <= (n.now->>1)::float8
+                          and (was->>2)::float8 <= (n.now->>2)::float8 and (was->>3)::float8 <= (n.now->>3)::float8
+                          and (was->>4)::float8 <= (n.now->>4)::float8)::integer as goes_on) as counter
+            where was is not null) as grown
+     where earlier.at is null or earlier.at < slot.at
+        on conflict do nothing
+"""
+_BEAT = _STATEMENT.replace("{sampled}", "")
+_BEAT_AND_SAMPLE = _STATEMENT.replace("{sampled}", _SAMPLED)
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleReport:
     module: str
@@ -75,6 +114,7 @@ class ModuleReport:
     fencing_token: int
     standby: Sequence[Mapping[str, Any]]
     metrics: Mapping[str, Any] | None
+    totals: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +152,45 @@ class Instructions:
     token_floors: Sequence[TokenFloor]
 
 
-def beat(orchestrator: Orchestrator, heartbeat: Heartbeat) -> Instructions:
-    """Take note of a heartbeat, and answer it.
+class Turns:
+    """Whose turn it is to leave a sample: of one process, each node once in an interval.
+
+    That only spares the others' beats the longer statement, which takes 0.14 ms more. The interval that counts is the
+    database's, in which a second sample of a node does not exist.
+    """
+
+    def __init__(self, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._slot = -1
+        self._sampled: set[UUID] = set()
+
+    def take(self, node_id: UUID) -> bool:
+        """Whether it is this node's turn; then it is no more until the next interval."""
+        slot = int(self._clock() // self._interval)
+        with self._lock:
+            if slot != self._slot:
+                self._slot = slot
+                self._sampled.clear()
+            if node_id in self._sampled:
+                return False
+            self._sampled.add(node_id)
+            return True
+
+
+def beat(orchestrator: Orchestrator, heartbeat: Heartbeat, *, sample: bool = True) -> Instructions:
+    """Take note of a heartbeat, and answer it. With `sample` it also leaves one, if there is none in this interval yet.
 
     Raises NotPermitted (the certificate's environment does not exist), Conflict (another node has this hostname).
     """
     try:
         with orchestrator.database.single() as connection:
-            told: Any = connection.execute(_BEAT, _values(heartbeat)).fetchone()
+            if sample:
+                values = _values(heartbeat) | _sampling(orchestrator, heartbeat)
+                told: Any = connection.execute(_BEAT_AND_SAMPLE, values).fetchone()
+            else:
+                told = connection.execute(_BEAT, _values(heartbeat)).fetchone()
     except psycopg.errors.UniqueViolation:
         raise Conflict(
             f"Another node is called {heartbeat.hostname}: remove it, or give this one another hostname."
@@ -166,3 +237,27 @@ def _values(heartbeat: Heartbeat) -> dict[str, Any]:
         "modules": json.dumps(modules),
         "most": _MOST_VOID,
     }
+
+
+_COUNTERS = ("requests", "errors", "timed", "seconds")
+_MOST_COUNTED = 1e15
+
+
+def _sampling(orchestrator: Orchestrator, heartbeat: Heartbeat) -> dict[str, Any]:
+    """What a sample is made of. Figures that are none are left out: a node's odd metrics must not make it unheard."""
+    totals = {}
+    for report in heartbeat.modules:
+        counted = [_figure(report.totals.get(name)) for name in _COUNTERS] if report.totals else []
+        if report.digest and counted and None not in counted:
+            totals[report.module] = [report.digest, *counted]
+    return {
+        "sampling": timedelta(seconds=orchestrator.settings.metrics_sample_interval),
+        "cpu": _figure(heartbeat.metrics.get("cpuUsage")),
+        "memory": _figure(heartbeat.metrics.get("memoryUsage")),
+        "totals": json.dumps(totals),
+    }
+
+
+def _figure(value: object) -> float | None:
+    plausible = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_COUNTED
+    return float(value) if plausible else None  # type: ignore[arg-type]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import semver
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
 from app.domain.deployment import DeploymentStatus
+from app.domain.durations import parse_duration
 from app.domain.policy import StrategyKind
 from app.orchestrator.paging import DEFAULT_LIMIT, LARGEST_LIMIT
 
@@ -92,6 +93,20 @@ class Moment(fields.AwareDateTime):
         if not isinstance(value, str) or len(value) > 40:
             raise ValidationError("must be a time such as 2026-11-24T06:30:00Z")
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Span(fields.Field[timedelta]):
+    """A duration: `90s`, `5m`, `00:01:30`."""
+
+    def __init__(self, **more: Any) -> None:
+        metadata = {"type": "string", "example": "5m", **more.pop("metadata", {})}
+        super().__init__(metadata=metadata, **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> timedelta:
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 class Metadata(fields.Dict):

@@ -32,6 +32,7 @@ class ModuleInput(_Agent):
     fencing_token = fields.Integer(strict=True, load_default=0, validate=_TOKEN)
     standby = fields.List(fields.Nested(StandbyInput), load_default=list, validate=validate.Length(max=20))
     metrics = fields.Dict(keys=Text(100), allow_none=True, load_default=None)
+    totals = fields.Dict(keys=Text(100), allow_none=True, load_default=None)
 
 
 class HeartbeatInput(_Agent):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from app.api.schemas.fields import Flag, Input, Output, PageQuery, Text
+from app.api.schemas.fields import Flag, Input, Moment, Output, PageQuery, Span, Text
 
 
 class NodesQuery(PageQuery):
@@ -81,6 +81,28 @@ class ClusterOutput(Output):
     metrics = fields.Nested(ClusterMetricsOutput, required=True)
     nodes = fields.List(fields.Nested(NodeDetailOutput), required=True)
     routes = fields.List(fields.Dict(), required=True)
+
+
+class HistoryQuery(Input):
+    from_ = Moment(data_key="from", load_default=None, metadata={"description": "default: an hour before `to`"})
+    to = Moment(load_default=None, metadata={"description": "default: now"})
+    interval = Span(load_default=None, metadata={"description": "of one point; default: 1m, or the least that fits"})
+
+
+class PointOutput(Output):
+    """What is null nobody has told: no node was heard from, or no request was served."""
+
+    timestamp = fields.DateTime(required=True, metadata={"description": "where the interval begins"})
+    cpu_usage = fields.Float(required=True, allow_none=True, metadata={"description": "mean of the nodes, 0 to 1"})
+    memory_usage = fields.Float(required=True, allow_none=True, metadata={"description": "mean of the nodes, 0 to 1"})
+    latency = fields.Float(required=True, allow_none=True, metadata={"description": "mean of requests, milliseconds"})
+    error_rate = fields.Float(required=True, allow_none=True, metadata={"description": "share of requests, 0 to 1"})
+
+
+class HistoryOutput(Output):
+    environment = fields.String(required=True)
+    interval = fields.String(required=True, metadata={"example": "00:01:00.000"})
+    data_points = fields.List(fields.Nested(PointOutput), required=True)
 
 
 class PlacementOutput(Output):

@@ -65,6 +65,9 @@ async def test_validation_and_metrics(tmp_path: Path) -> None:
         await at.orchestrator.until(lambda: at.orchestrator.module("qa-1", "web-service")["metrics"] is not None)
         told = at.orchestrator.module("qa-1", "web-service")["metrics"]
         assert set(told) == {"requestsPerSecond", "errorRate", "latencyMs"}
+        totals = at.orchestrator.module("qa-1", "web-service")["totals"]
+        assert set(totals) == {"requests", "errors", "timed", "seconds"} and totals["requests"] >= 1
+        assert at.orchestrator.module("qa-1", "web-site")["totals"] is None
         beat = at.orchestrator.beats["qa-1"]
         assert beat["labels"] == {"role": "web"} and beat["resources"]["memoryMB"] > 100
         assert all(0 <= share <= 1 for share in beat["metrics"].values())

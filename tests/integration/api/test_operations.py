@@ -75,6 +75,7 @@ CONTRACT = {
     "DELETE /api/v1/environments/{name}": Role.ADMIN,
     "GET /api/v1/clusters": Role.VIEWER,
     "GET /api/v1/clusters/{environment}": Role.VIEWER,
+    "GET /api/v1/clusters/{environment}/metrics": Role.VIEWER,
     "GET /api/v1/nodes": Role.VIEWER,
     "GET /api/v1/nodes/{node_id}": Role.VIEWER,
     "PATCH /api/v1/nodes/{node_id}": Role.ADMIN,

@@ -26,6 +26,17 @@ def test_totals() -> None:
     assert totals(TEXT, 3.0) == Totals(at=3.0, requests=100, errors=10, timed=100, seconds=2.5)
 
 
+def test_totals_as_a_heartbeat_carries_them() -> None:
+    assert Totals(3.0, 100, 10, 90, 2.50000049).as_json() == {
+        "requests": 100, "errors": 10, "timed": 90, "seconds": 2.5
+    }  # fmt: skip
+
+
+def test_sums_beyond_all_numbers_are_none() -> None:
+    """No JSON has them, and the heartbeat of the whole node would be refused for one odd module."""
+    assert totals("http_requests_total 1e308\nhttp_requests_total 1e308\n", 1.0) is None
+
+
 def test_without_the_known_names_there_are_none() -> None:
     assert totals("process_cpu_seconds_total 3\n", 1.0) is None
     assert totals("", 1.0) is None

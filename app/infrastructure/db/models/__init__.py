@@ -19,6 +19,7 @@ from app.infrastructure.db.models.environments import (
 )
 from app.infrastructure.db.models.nodes import DesiredRelease, Node, NodeRelease
 from app.infrastructure.db.models.releases import BuiltArtifact, Module, PassedTests, Release, ScanReport
+from app.infrastructure.db.models.samples import ClusterSample, NodeSample
 from app.infrastructure.db.models.tenancy import ApiToken, LoginFailures, LoginSession, Tenant, User
 from app.infrastructure.db.models.work import Executor, OutboxRow
 
@@ -27,6 +28,7 @@ __all__ = [
     "ApiToken",
     "Base",
     "BuiltArtifact",
+    "ClusterSample",
     "Deployment",
     "DeploymentEvent",
     "DesiredRelease",
@@ -43,6 +45,7 @@ __all__ = [
     "Node",
     "NodeOperation",
     "NodeRelease",
+    "NodeSample",
     "OutboxRow",
     "PassedTests",
     "PublisherKey",
