@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flask import request, send_file
+from flask import request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import UnsupportedMediaType
 
+from app.api import file_answers
 from app.api.dependencies import dependencies
 from app.api.parsing import load
 from app.api.routing import Call, Routes, page_answer
 from app.api.schemas.fields import PageQuery, is_module_name
-from app.api.schemas.releases import ModuleOutput, PublishForm, ReleaseDetailOutput, ReleaseOutput
+from app.api.schemas.releases import (
+    ArtifactHeaders,
+    ModuleOutput,
+    PublishForm,
+    ReleaseDetailOutput,
+    ReleaseOutput,
+)
 from app.api.wire import instant
 from app.domain.errors import Invalid
 from app.orchestrator import releases
@@ -22,6 +29,7 @@ from app.orchestrator.roles import Role
 
 routes = Routes("modules")
 _OTHER_PARTS = 256 * 1024
+_ARCHIVE, _PARTS = "application/gzip", "multipart/byteranges"
 _JSON_PARTS = ("metadata", "provenance")
 
 
@@ -113,20 +121,16 @@ def show_release(call: Call, module_name: str, version: str) -> ResponseReturnVa
 @routes.get(
     "/modules/<module_name>/releases/<version>/artifact",
     role=Role.VIEWER,
-    answers={200: "application/gzip", 206: "application/gzip"},
-    problems=(404, 416),
+    headers=ArtifactHeaders,
+    answers={200: _ARCHIVE, 206: {_ARCHIVE: _ARCHIVE, _PARTS: _PARTS}, 304: None},
+    problems=(404, 412, 416),
 )
 def download(call: Call, module_name: str, version: str) -> ResponseReturnValue:
-    """The archive, byte for byte as published; `Range` is honoured."""
+    """The archive, byte for byte as published; `Range` is honoured, one or several. The ETag is its digest."""
     release = releases.release(call.orchestrator, call.requester, module_name, version)
-    return send_file(
-        dependencies().artifacts.existing(release.digest),
-        mimetype="application/gzip",
-        as_attachment=True,
-        download_name=f"{module_name}-{version}.tar.gz",
-        conditional=True,
-        etag=release.digest,
-    )
+    digest = releases.artifact_digest(release)
+    path = dependencies().artifacts.existing(digest)
+    return file_answers.answer(path, _ARCHIVE, digest, f"{module_name}-{version}.tar.gz")
 
 
 def _summary(release: Published) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _PROBLEM_TEXT = {
     404: "No such resource",
     409: "The state forbids it",
     410: "It could be done until a moment that has passed",
+    412: "It is not what If-Match names",
     413: "The body is over the limit",
     415: "The body is of the wrong content type",
     416: "No such range",

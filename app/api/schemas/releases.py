@@ -53,3 +53,13 @@ class ModuleOutput(Output):
     name = fields.String(required=True)
     latest_version = fields.String(required=True, allow_none=True)
     created_at = fields.DateTime(required=True)
+
+
+class ArtifactHeaders(Input):
+    range = fields.String(data_key="Range", metadata={"example": "bytes=0-1023, -512"})
+    if_range = fields.String(data_key="If-Range", metadata={"description": "the ETag that parts are wanted of"})
+    if_match = fields.String(data_key="If-Match")
+    if_none_match = fields.String(data_key="If-None-Match")
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[object]) -> None:
+        """A header keeps its name."""

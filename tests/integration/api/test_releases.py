@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import email
+import email.policy
 import io
+import itertools
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from agent import signatures
+from app.api import file_answers
 from config.settings import Settings
 from tests.integration.api.conftest import Headers, Publisher, archive, problem_of
 
@@ -148,18 +154,99 @@ def test_too_large_is_413_by_length_and_by_content(
 def test_the_artifact_comes_back_whole_and_in_parts(publish: Publisher, client: FlaskClient, viewer: Headers) -> None:
     content = archive()
     digest = publish(content).json["digest"]  # type: ignore[index]
-    whole = client.get(f"{RELEASES}/1.0.0/artifact", headers=viewer)
-    assert whole.data == content and whole.headers["ETag"] == f'"{digest}"'
-    part = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": "bytes=10-19"})
-    assert part.status_code == 206 and part.data == content[10:20]
-    assert part.headers["Content-Range"] == f"bytes 10-19/{len(content)}"
-    rest = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": f"bytes={len(content) - 5}-"})
-    assert rest.data == content[-5:]
-    beyond = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": "bytes=99999999-"})
-    assert beyond.status_code == 416
+    etag, size = f'"{digest}"', len(content)
+
+    def get(method: str = "GET", **headers: str) -> Any:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return client.open(f"{RELEASES}/1.0.0/artifact", method=method, headers={**viewer, **named})
+
+    whole = get()
+    assert whole.data == content and whole.headers["ETag"] == etag
+    assert whole.headers["Accept-Ranges"] == "bytes" and whole.content_length == size
+    assert whole.headers["Content-Disposition"] == 'attachment; filename="payment-processor-1.0.0.tar.gz"'
+    part = get(Range="bytes=10-19")
+    assert part.status_code == 206 and part.data == content[10:20] and part.content_length == 10
+    assert part.headers["Content-Range"] == f"bytes 10-19/{size}" and part.content_type == "application/gzip"
+    assert get(Range=f"bytes={size - 5}-").data == content[-5:]
+    assert get(Range="bytes=-7").data == content[-7:]
+    beyond = get(Range="bytes=99999999-")
+    assert beyond.status_code == 416 and beyond.headers["Content-Range"] == f"bytes */{size}"
     problem_of(beyond)
-    same = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "If-None-Match": f'"{digest}"'})
-    assert same.status_code == 304
+    for malformed in ("bytes=5-1", "lines=1-2", "bytes=x"):
+        assert get(Range=malformed).status_code == 200
+
+    head = get("HEAD", Range="bytes=10-19")
+    assert (head.status_code, head.data, head.content_length) == (200, b"", size) and head.headers["ETag"] == etag
+    same = get(If_None_Match=etag, Range="bytes=0-1")
+    assert same.status_code == 304 and same.data == b"" and same.headers["ETag"] == etag
+    assert get("HEAD", If_None_Match="*").status_code == 304
+    assert get(If_None_Match='"other"').status_code == 200
+    assert get(If_Match=etag, Range="bytes=0-1").status_code == 206
+    other = get(If_Match='"other"')
+    assert other.status_code == 412
+    problem_of(other)
+    for condition, status in (
+        (etag, 206),
+        (f"W/{etag}", 200),
+        ('"other"', 200),
+        ("Tue, 24 Nov 2026 00:00:00 GMT", 200),
+        ("nonsense", 200),
+    ):
+        assert get(If_Range=condition, Range="bytes=0-1").status_code == status, condition
+
+
+def test_several_ranges_are_parts_of_one_answer(publish: Publisher, client: FlaskClient, viewer: Headers) -> None:
+    content = archive()
+    publish(content)
+    answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": "bytes=30-39, 0-4, 999999-, -3"})
+    assert answer.status_code == 206 and "Content-Range" not in answer.headers
+    assert answer.content_length == len(answer.data)
+    message = email.message_from_bytes(
+        f"Content-Type: {answer.content_type}\r\n\r\n".encode() + answer.data, policy=email.policy.HTTP
+    )
+    parts = list(message.iter_parts())
+    size = len(content)
+    assert [part["Content-Range"] for part in parts] == [
+        f"bytes 30-39/{size}", f"bytes 0-4/{size}", f"bytes {size - 3}-{size - 1}/{size}"
+    ]  # fmt: skip
+    assert {part.get_content_type() for part in parts} == {"application/gzip"}
+    marker = answer.data.split(b"\r\n")[1]
+    pieces = [piece.split(b"\r\n\r\n", 1)[1] for piece in answer.data.split(b"\r\n" + marker)[1:-1]]
+    assert pieces == [content[30:40], content[:5], content[-3:]]
+    assert answer.data.endswith(b"\r\n" + marker + b"--\r\n")
+
+
+def test_a_download_takes_little_memory_and_leaves_no_file_open(
+    publish: Publisher, app: Flask, viewer: Headers, settings: Settings
+) -> None:
+    """An archive is served in pieces, however many ranges there are; a client that leaves closes the file."""
+    random = os.urandom(1_500_000)
+    content = archive(extra={"data.bin": random})
+    assert publish(content).status_code == 201
+    size = len(content)
+    path = next(path for path in stored(settings) if path.stat().st_size == size)
+    answer = app.test_client().get(
+        f"{RELEASES}/1.0.0/artifact",
+        headers={**viewer, "Range": f"bytes=0-{size // 2 - 1},{size // 2}-{size - 1}"},
+        buffered=False,
+    )
+    assert max(map(len, itertools.islice(answer.iter_encoded(), 4))) <= file_answers.PIECE
+    assert path in open_files()
+    answer.close()
+    assert path not in open_files()
+    never_read = app.test_client().get(
+        f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": "bytes=0-9"}, buffered=False
+    )
+    never_read.close()
+    assert path not in open_files()
+
+
+def open_files() -> set[Path]:
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(descriptor.readlink())
+    return found
 
 
 def test_lists_are_pages_newest_first(publish: Publisher, client: FlaskClient, viewer: Headers) -> None:
