@@ -8,8 +8,7 @@ from uuid import UUID
 from flask.typing import ResponseReturnValue
 
 from app.api.routing import Call, Routes, page_answer
-from app.api.schemas.approvals import AnswerInput, ApprovalOutput
-from app.api.schemas.fields import PageQuery
+from app.api.schemas.approvals import AnswerInput, ApprovalOutput, PendingQuery
 from app.api.wire import instant, instant_or_none
 from app.domain.durations import wire_duration
 from app.orchestrator import approvals
@@ -19,10 +18,11 @@ from app.orchestrator.roles import Role
 routes = Routes("approvals")
 
 
-@routes.get("/approvals/pending", role=Role.VIEWER, query=PageQuery, answers={200: [ApprovalOutput]})
+@routes.get("/approvals/pending", role=Role.VIEWER, query=PendingQuery, answers={200: [ApprovalOutput]})
 def list_pending(call: Call) -> ResponseReturnValue:
-    """What waits for people, newest first."""
-    return page_answer(approvals.pending(call.orchestrator, call.requester, call.page).map(_shown))
+    """What waits for people, newest first, by environment."""
+    environments = call.query["environment"]
+    return page_answer(approvals.pending(call.orchestrator, call.requester, environments, call.page).map(_shown))
 
 
 @routes.get(

@@ -33,8 +33,8 @@ from app.api.schemas.fields import PageQuery
 from app.api.wire import instant
 from app.domain.durations import wire_duration
 from app.domain.errors import Invalid
-from app.orchestrator import deployment_queries, deployments, succession
-from app.orchestrator.deployment_queries import Filters
+from app.orchestrator import deployment_lists, deployment_queries, deployments, succession
+from app.orchestrator.deployment_lists import Filters
 from app.orchestrator.deployments import Accepted, Submission
 from app.orchestrator.roles import Role
 
@@ -96,9 +96,10 @@ def _accepted(accepted: Accepted) -> ResponseReturnValue:
 
 @routes.get("/deployments", role=Role.VIEWER, query=DeploymentsQuery, answers={200: [SummaryOutput]})
 def list_deployments(call: Call) -> ResponseReturnValue:
-    """Deployments, newest first, by status, environment, module, requester."""
-    filters = Filters(call.query["status"], call.query["environment"], call.query["module"], call.query["requester"])
-    listed = deployment_queries.list_deployments(call.orchestrator, call.requester, filters, call.page)
+    """Deployments, newest first, by status, environment, module, requester: each may have several values."""
+    asked = call.query
+    filters = Filters(asked["status"], asked["environment"], asked["module"], asked["requester"])
+    listed = deployment_lists.list_deployments(call.orchestrator, call.requester, filters, call.page)
     return page_answer(listed.rows.map(lambda row: deployment_views.summary(row, listed.now)))
 
 

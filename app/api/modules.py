@@ -13,18 +13,20 @@ from app.api import file_answers
 from app.api.dependencies import dependencies
 from app.api.parsing import load
 from app.api.routing import Call, Routes, page_answer
-from app.api.schemas.fields import PageQuery, is_module_name
+from app.api.schemas.fields import is_module_name
 from app.api.schemas.releases import (
     ArtifactHeaders,
     ModuleOutput,
+    ModulesQuery,
     PublishForm,
     ReleaseDetailOutput,
     ReleaseOutput,
+    ReleasesQuery,
 )
 from app.api.wire import instant
 from app.domain.errors import Invalid
 from app.orchestrator import releases
-from app.orchestrator.releases import ModuleSummary, Published, Upload
+from app.orchestrator.releases import ModuleSummary, Published, ReleaseFilters, Upload
 from app.orchestrator.roles import Role
 
 routes = Routes("modules")
@@ -85,10 +87,10 @@ def _upload(module_name: str) -> Upload:
     )
 
 
-@routes.get("/modules", role=Role.VIEWER, query=PageQuery, answers={200: [ModuleOutput]})
+@routes.get("/modules", role=Role.VIEWER, query=ModulesQuery, answers={200: [ModuleOutput]})
 def list_modules(call: Call) -> ResponseReturnValue:
-    """Every module that was ever published."""
-    return page_answer(releases.modules(call.orchestrator, call.requester, call.page).map(_module))
+    """Every module that was ever published, by the beginning of its name."""
+    return page_answer(releases.modules(call.orchestrator, call.requester, call.query["name"], call.page).map(_module))
 
 
 @routes.get("/modules/<module_name>", role=Role.VIEWER, answers={200: ModuleOutput}, problems=(404,))
@@ -100,13 +102,15 @@ def show_module(call: Call, module_name: str) -> ResponseReturnValue:
 @routes.get(
     "/modules/<module_name>/releases",
     role=Role.VIEWER,
-    query=PageQuery,
+    query=ReleasesQuery,
     answers={200: [ReleaseOutput]},
     problems=(404,),
 )
 def list_releases(call: Call, module_name: str) -> ResponseReturnValue:
-    """The releases of a module."""
-    return page_answer(releases.releases(call.orchestrator, call.requester, module_name, call.page).map(_summary))
+    """The releases of a module, by version, branch and commit."""
+    filters = ReleaseFilters(call.query["version"], call.query["branch"], call.query["commit"])
+    found = releases.releases(call.orchestrator, call.requester, module_name, filters, call.page)
+    return page_answer(found.map(_summary))
 
 
 @routes.get(

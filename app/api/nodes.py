@@ -17,6 +17,7 @@ from app.api.schemas.nodes import LogQuery, NodeDetailOutput, NodeInput, NodeOut
 from app.api.streaming import EVENT_STREAM, KEEP_ALIVE, frame, wants_stream
 from app.domain.errors import NotFound
 from app.orchestrator import nodes
+from app.orchestrator.nodes import NodeFilters, NodeStatus
 from app.orchestrator.roles import Role
 
 routes = Routes("nodes")
@@ -24,8 +25,10 @@ routes = Routes("nodes")
 
 @routes.get("/nodes", role=Role.VIEWER, query=NodesQuery, answers={200: [NodeOutput]})
 def list_nodes(call: Call) -> ResponseReturnValue:
-    """Every node, or those of an environment."""
-    page = nodes.list_nodes(call.orchestrator, call.requester, call.query["environment"], call.page)
+    """Nodes, by environment, status and labels: of several labels a node has them all."""
+    asked = call.query
+    filters = NodeFilters(asked["environment"], [NodeStatus(word) for word in asked["status"]], asked["label"])
+    page = nodes.list_nodes(call.orchestrator, call.requester, filters, call.page)
     return page_answer(page.map(node_views.node))
 
 

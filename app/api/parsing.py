@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from flask import Request
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from app.domain.errors import Invalid
@@ -31,12 +32,18 @@ def parse(
     values: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
     if query is not None:
-        parameters = load(_instance(query), request.args.to_dict(), errors)
+        parameters = load(_instance(query), _arguments(_instance(query), request.args), errors)
     if body is not None:
         values = load(_instance(body), json_body(request), errors)
     if errors:
         raise Invalid(errors)
     return values, parameters
+
+
+def _arguments(schema: Schema, given: MultiDict[str, str]) -> dict[str, Any]:
+    """The query string: every value of what may have several, the first of all else."""
+    several = {field.data_key for field in schema.fields.values() if isinstance(field, fields.List)}
+    return {name: given.getlist(name) if name in several else given[name] for name in given}
 
 
 @lru_cache(maxsize=256)

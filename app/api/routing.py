@@ -27,7 +27,7 @@ from app.api.parsing import parse, storable
 from app.api.tracing import trace_id
 from app.domain.errors import NotFound
 from app.orchestrator.context import Orchestrator, Requester
-from app.orchestrator.paging import Page, PageRequest, parse_cursor
+from app.orchestrator.paging import Page, PageRequest, parse_cursor, scope_of
 from app.orchestrator.roles import Role
 
 PREFIX = "/api/v1"
@@ -55,10 +55,12 @@ class Call:
 
     @property
     def page(self) -> PageRequest:
-        """Raises Invalid for a cursor that is none."""
+        """Raises Invalid for a cursor that is none, or that of another list."""
         cursor: str | None = self.query.get("cursor")
-        before: UUID | None = parse_cursor(cursor) if cursor else None
-        return PageRequest(self.query["limit"], before)
+        filters = {name: value for name, value in self.query.items() if name not in ("limit", "cursor")}
+        scope = scope_of(request.path, filters)
+        before: UUID | None = parse_cursor(cursor, scope) if cursor else None
+        return PageRequest(self.query["limit"], before, scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,8 @@ def page_answer(page: Page[dict[str, Any]]) -> ResponseReturnValue:
     """A page as a JSON array, with the next one in its `Link` header."""
     if page.next_cursor is None:
         return list(page.items)
-    arguments = {**request.args.to_dict(), "cursor": page.next_cursor}
-    link = f'<{request.path}?{urlencode(arguments)}>; rel="next"'
+    arguments = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
+    link = f'<{request.path}?{urlencode([*arguments, ("cursor", page.next_cursor)])}>; rel="next"'
     return list(page.items), 200, {"Link": link}
 
 

@@ -33,11 +33,13 @@ def _group() -> None:
 
 @app.command("list")
 def list_approvals(
-    ctx: typer.Context, limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50
+    ctx: typer.Context,
+    environment: Annotated[list[str] | None, typer.Option("--environment", "-e", help="Only to there.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
 ) -> None:
     """What waits for an approval, newest first."""
     run = invocation(ctx)
-    found = list(run.client.pages("/approvals/pending", {}, most=limit))
+    found = list(run.client.pages("/approvals/pending", {"environment": environment}, most=limit))
     rows = [
         (
             each.get("deploymentExecutionId"),

@@ -7,10 +7,10 @@ connection broke in the middle or the server asked for patience; a connection th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
@@ -25,7 +25,7 @@ ANSWER_LIMIT = 30.0
 _TRIES = 3
 _LONGEST_PATIENCE = 10.0  # of one Retry-After
 _PAGE = 200
-Query = Mapping[str, str | int | bool | None]
+Query = Mapping[str, str | int | bool | Sequence[str] | None]
 
 
 class Client:
@@ -71,7 +71,7 @@ class Client:
 
     def pages(self, path: str, query: Query | None = None, most: int | None = None) -> Iterator[dict[str, Any]]:
         """The items of a list, newest first, at most `most`, page by page as they are consumed."""
-        current = dict(query or {})
+        current: dict[str, str | int | bool | Sequence[str] | None] = dict(query or {})
         current["limit"] = min(most or _PAGE, _PAGE)
         given = 0
         while True:
@@ -85,7 +85,7 @@ class Client:
             if not following:
                 return
             # Only the query is taken: a page never leads to another server.
-            current = dict(parse_qsl(urlsplit(following).query))
+            current = dict(parse_qs(urlsplit(following).query, keep_blank_values=True))
 
     def request(
         self,
@@ -214,9 +214,15 @@ def _patience(response: httpx.Response) -> float | None:
     return max(seconds, 0.1) if seconds <= _LONGEST_PATIENCE else None
 
 
-def _params(query: Query | None) -> dict[str, str]:
-    given = {key: value for key, value in (query or {}).items() if value is not None}
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in given.items()}
+def _params(query: Query | None) -> httpx.QueryParams:
+    """A name for each value of what has several."""
+    given: list[tuple[str, str]] = []
+    for key, value in (query or {}).items():
+        if value is None:
+            continue
+        values = [value] if isinstance(value, str | int) else value
+        given += [(key, str(each).lower() if isinstance(each, bool) else str(each)) for each in values]
+    return httpx.QueryParams(tuple(given))
 
 
 def _json(response: httpx.Response) -> Any:

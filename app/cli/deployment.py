@@ -35,18 +35,18 @@ _SHORT = 13  # of a UUID of version 7: its time in milliseconds
 @app.command("list")
 def list_deployments(
     ctx: typer.Context,
-    status: Annotated[str | None, typer.Option(help="Only these, e.g. Running.")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Only these, e.g. Running,Paused.")] = None,
     environment: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--environment", "-e", help="Only to there.", autocompletion=known_names.environments),
     ] = None,
     module: Annotated[
-        str | None, typer.Option("--module", "-m", help="Only of it.", autocompletion=known_names.modules)
+        list[str] | None, typer.Option("--module", "-m", help="Only of it.", autocompletion=known_names.modules)
     ] = None,
-    requester: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    requester: Annotated[list[str] | None, typer.Option(help="Only this user's.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
 ) -> None:
-    """Deployments, newest first."""
+    """Deployments, newest first. Each filter may be given several times."""
     run = invocation(ctx)
     filters = {"status": status, "environment": environment, "module": module, "requester": requester}
     found = list(run.client.pages("/deployments", filters, most=limit))

@@ -26,12 +26,15 @@ Name = Annotated[
 def list_nodes(
     ctx: typer.Context,
     environment: Annotated[
-        str | None, typer.Option("--environment", "-e", help="Only there.", autocompletion=known_names.environments)
+        list[str] | None,
+        typer.Option("--environment", "-e", help="Only there.", autocompletion=known_names.environments),
     ] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Only Healthy, Unavailable or Drained.")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only with this label.")] = None,
 ) -> None:
-    """Every node and how it is. What they run: `hotswap cluster show`."""
+    """Nodes and how they are. What they run: `hotswap cluster show`. Of several labels a node has them all."""
     run = invocation(ctx)
-    nodes = list(run.client.pages("/nodes", {"environment": environment}))
+    nodes = list(run.client.pages("/nodes", {"environment": environment, "status": status, "label": label}))
     nodes.sort(key=lambda node: (str(node.get("environment")), str(node.get("hostname"))))
     rows = [
         (

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app.infrastructure.db.models import NodeRelease
 from app.orchestrator import environments, nodes
 from app.orchestrator.context import Orchestrator, Requester
-from app.orchestrator.nodes import NodeView
+from app.orchestrator.nodes import NodeFilters, NodeView
 from app.orchestrator.paging import PageRequest
 
 MOST_NODES = 2000
@@ -71,7 +71,9 @@ def list_clusters(orchestrator: Orchestrator, requester: Requester) -> Sequence[
 def cluster(orchestrator: Orchestrator, requester: Requester, name: str) -> Cluster:
     """Every node of an environment with what it runs. Raises NotFound."""
     environment = environments.environment(orchestrator, requester, name)
-    page = nodes.list_nodes(orchestrator, requester, environment.name, PageRequest(limit=MOST_NODES))
+    page = nodes.list_nodes(
+        orchestrator, requester, NodeFilters([environment.name]), PageRequest(limit=MOST_NODES)
+    )
     views = sorted(page.items, key=lambda view: view.row.hostname)
     with orchestrator.database.session() as session:
         releases = nodes.releases_of(session, [view.row.id for view in views])

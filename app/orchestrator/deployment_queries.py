@@ -1,4 +1,4 @@
-"""Deployments as people read them: lists by keyset, one with its stages and live node counts, its node operations."""
+"""One deployment as people read it: its stages with live node counts, its node operations."""
 
 from __future__ import annotations
 
@@ -9,27 +9,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy.orm import Session
 
 from app.domain.deployment import TERMINAL, DeploymentStatus, StageStatus
 from app.domain.errors import NotFound
 from app.domain.policy import parse_policy
-from app.infrastructure.db.models import Deployment, Environment, Module, NodeOperation, Stage
+from app.infrastructure.db.models import Deployment, NodeOperation, Stage
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.paging import Page, PageRequest, page_of
 
-# What a list shows: policies and targets are large, and not wanted there.
-_SUMMARY = (
-    Deployment.id,
-    Deployment.kind,
-    Deployment.module_name,
-    Deployment.version,
-    Deployment.environment_name,
-    Deployment.status,
-    Deployment.requested_by,
-    Deployment.submitted_at,
-    Deployment.ended_at,
-)
 _TERMINAL = frozenset(status.value for status in TERMINAL)
 # What each node of a deployment came to, by the newest operation of each direction; one row for each wave.
 # Deployed: it runs the new release now (what was taken back does not count). Failed: the forward operation failed or
@@ -62,16 +50,6 @@ _COUNTS = text(
     group by forward.wave order by forward.wave
     """
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """None is no filter. Names are as written in the database, `environment` case-insensitive."""
-
-    status: str | None = None
-    environment: str | None = None
-    module: str | None = None
-    requester: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +86,6 @@ class DeploymentView:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """`now` is None where every row has ended."""
-
-    rows: Page[Deployment]
-    now: datetime | None
-
-
 def find(session: Session, requester: Requester, deployment_id: UUID) -> Deployment:
     """Raises NotFound, also for another tenant's."""
     row = session.scalar(
@@ -126,49 +96,7 @@ def find(session: Session, requester: Requester, deployment_id: UUID) -> Deploym
     return row
 
 
-def list_deployments(orchestrator: Orchestrator, requester: Requester, filters: Filters, page: PageRequest) -> Listed:
-    """Newest first. Each filter has an index that ends in the id, so the cost does not grow with the table."""
-    statement = select(Deployment).options(load_only(*_SUMMARY)).where(Deployment.tenant_id == requester.tenant_id)
-    if filters.status is not None:
-        statement = statement.where(Deployment.status == filters.status)
-    if filters.requester is not None:
-        statement = statement.where(Deployment.requested_by == filters.requester)
-    with orchestrator.database.session() as session:
-        ids = _ids(session, requester, filters)
-        if ids is None:
-            return Listed(Page([]), None)
-        for column, identity in ids:
-            statement = statement.where(column == identity)
-        rows = page_of(session, statement, Deployment.id, page)
-        # The time matters only to what still runs.
-        running = any(row.ended_at is None for row in rows.items)
-        return Listed(rows, _now(session) if running else None)
-
-
-def _ids(session: Session, requester: Requester, filters: Filters) -> list[tuple[Any, UUID]] | None:
-    """Names as ids, which the indexes have; None where a name is of nothing, so that nothing can match."""
-    found: list[tuple[Any, UUID]] = []
-    if filters.environment is not None:
-        identity = session.scalar(
-            select(Environment.id).where(
-                Environment.tenant_id == requester.tenant_id,
-                func.lower(Environment.name) == filters.environment.lower(),
-            )
-        )
-        if identity is None:
-            return None
-        found.append((Deployment.environment_id, identity))
-    if filters.module is not None:
-        identity = session.scalar(
-            select(Module.id).where(Module.tenant_id == requester.tenant_id, Module.name == filters.module)
-        )
-        if identity is None:
-            return None
-        found.append((Deployment.module_id, identity))
-    return found
-
-
-def _now(session: Session) -> datetime:
+def now(session: Session) -> datetime:
     now: datetime = session.execute(select(func.hotswap_now())).scalar_one()
     return now
 
@@ -179,7 +107,7 @@ def view(orchestrator: Orchestrator, requester: Requester, deployment_id: UUID) 
         row = find(session, requester, deployment_id)
         stages = session.scalars(select(Stage).where(Stage.deployment_id == row.id).order_by(Stage.position)).all()
         waves = [_wave(counts) for counts in session.execute(_COUNTS, {"deployment": row.id})]
-        return DeploymentView(row, stages, waves, _waiting_for(row, stages), _now(session))
+        return DeploymentView(row, stages, waves, _waiting_for(row, stages), now(session))
 
 
 def _wave(row: Any) -> WaveView:

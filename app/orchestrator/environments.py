@@ -79,6 +79,14 @@ def identified(orchestrator: Orchestrator, requester: Requester, name: str) -> I
     return Identified(*rows[0])
 
 
+def ids_of(session: Session, tenant_id: UUID, names: Sequence[str]) -> Sequence[UUID]:
+    """Those of the environments that there are, by names in any case."""
+    wanted = [name.lower() for name in names]
+    return session.scalars(
+        select(Environment.id).where(Environment.tenant_id == tenant_id, func.lower(Environment.name).in_(wanted))
+    ).all()
+
+
 def find(session: Session, tenant_id: UUID, name: str, *, lock: bool = False) -> Environment:
     """The row, by name in any case. Raises NotFound."""
     statement = select(Environment).where(

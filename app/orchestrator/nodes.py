@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, cast, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.orm import Session
 
 from app.domain.durations import parse_duration
 from app.domain.errors import Conflict, NotFound, Unavailable
 from app.infrastructure.db.models import Environment, Node, NodeOperation, NodeRelease
 from app.infrastructure.nodes import NodeAddress, NodeRefused, NodeUnreachable
+from app.orchestrator import environments
 from app.orchestrator.context import Orchestrator, Requester
-from app.orchestrator.paging import Page, PageRequest, page_of
+from app.orchestrator.paging import Page, PageRequest, newest_of, page_of
 
 _IN_FLIGHT = ("Dispatched", "Running", "Resolving")
 
@@ -30,6 +33,21 @@ class NodeLogs(Protocol):
     def follow_module_log(
         self, node: NodeAddress, *, tenant: UUID, module: str, size: int
     ) -> AbstractContextManager[Iterator[str]]: ...
+
+
+class NodeStatus(StrEnum):
+    HEALTHY = "Healthy"
+    UNAVAILABLE = "Unavailable"
+    DRAINED = "Drained"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFilters:
+    """Empty is no filter. A node is in one of the environments (in any case), has one of the statuses, all labels."""
+
+    environments: Sequence[str] = ()
+    statuses: Sequence[NodeStatus] = ()
+    labels: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +64,10 @@ class NodeView:
         return self.silent <= self.unavailable_after
 
     @property
-    def status(self) -> str:
+    def status(self) -> NodeStatus:
         if not self.healthy:
-            return "Unavailable"
-        return "Drained" if self.row.drained else "Healthy"
+            return NodeStatus.UNAVAILABLE
+        return NodeStatus.DRAINED if self.row.drained else NodeStatus.HEALTHY
 
 
 def _select(requester: Requester) -> Select[Any]:
@@ -67,14 +85,30 @@ def _view(row: Any) -> NodeView:
 
 
 def list_nodes(
-    orchestrator: Orchestrator, requester: Requester, environment: str | None, page: PageRequest
+    orchestrator: Orchestrator, requester: Requester, filters: NodeFilters, page: PageRequest
 ) -> Page[NodeView]:
     statement = _select(requester)
-    if environment is not None:
-        statement = statement.where(func.lower(Environment.name) == environment.lower())
+    if filters.statuses:
+        statement = statement.where(or_(*(_IS[status] for status in filters.statuses)))
+    for key, value in filters.labels:
+        statement = statement.where(Node.labels.contains({key: value}))
     with orchestrator.database.session() as session:
+        if filters.environments:
+            ids = environments.ids_of(session, requester.tenant_id, filters.environments)
+            if not ids:
+                return Page([])
+            legs = [statement.where(Node.environment_id == each) for each in ids]
+            statement = legs[0] if len(legs) == 1 else statement.where(newest_of(legs, Node.id, page))
         found = page_of(session, statement, Node.id, page)
     return Page([_view(row) for row in found.items], found.next_cursor)
+
+
+_SILENT = (func.hotswap_now() - Node.last_heartbeat) > cast(Environment.policy["unavailableAfter"].astext, INTERVAL)
+_IS: dict[NodeStatus, ColumnElement[bool]] = {
+    NodeStatus.UNAVAILABLE: _SILENT,
+    NodeStatus.DRAINED: and_(~_SILENT, Node.drained),
+    NodeStatus.HEALTHY: and_(~_SILENT, ~Node.drained),
+}
 
 
 def node(orchestrator: Orchestrator, requester: Requester, node_id: UUID) -> NodeView:

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select, and_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.domain.errors import Invalid
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 200
+_ID_BYTES, _SCOPE_BYTES = 16, 8
+_LAST_CHARACTER = "\U0010ffff"
 Row = TypeVar("Row")
 Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """At most `limit` rows, after (older than) the one with id `before`."""
+    """At most `limit` rows, after (older than) the one with id `before`. `scope` says of which list (`scope_of`)."""
 
     limit: int = DEFAULT_LIMIT
     before: UUID | None = None
+    scope: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +44,53 @@ class Page(Generic[Shown]):
         return Page([show(item) for item in self.items], self.next_cursor)
 
 
-def cursor_of(last: UUID) -> str:
+def scope_of(path: str, filters: Mapping[str, object]) -> bytes:
+    """What a cursor is bound to: a list and its filters, whichever way their letters and their order are written."""
+    said = json.dumps([path, sorted(filters.items())], default=str).lower()
+    return hashlib.sha256(said.encode("utf-8")).digest()[:_SCOPE_BYTES]
+
+
+def cursor_of(last: UUID, scope: bytes = b"") -> str:
     """The cursor after a row: opaque to clients."""
-    return base64.urlsafe_b64encode(last.bytes).decode("ascii").rstrip("=")
+    return base64.urlsafe_b64encode(last.bytes + scope).decode("ascii").rstrip("=")
 
 
-def parse_cursor(text: str) -> UUID:
-    """Raises Invalid for what `cursor_of` did not make."""
+def parse_cursor(text: str, scope: bytes = b"") -> UUID:
+    """Raises Invalid for what `cursor_of` did not make, and for the cursor of another list or of other filters."""
     try:
-        return UUID(bytes=base64.b64decode(text + "==", altchars=b"-_", validate=True))
+        content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
-        raise Invalid({"cursor": ["is none that a Link header gave"]}) from None
+        content = b""
+    if len(content) not in (_ID_BYTES, _ID_BYTES + _SCOPE_BYTES):
+        raise Invalid({"cursor": ["is none that a Link header gave"]})
+    if content[_ID_BYTES:] != scope:
+        raise Invalid({"cursor": ["belongs to another list or to other filters: begin with the first page"]})
+    return UUID(bytes=content[:_ID_BYTES])
+
+
+def newest_of(
+    legs: Sequence[Select[Any]], column: InstrumentedAttribute[UUID], page: PageRequest
+) -> ColumnElement[bool]:
+    """The condition that a row is among the newest of one of `legs`, for a filter with several values.
+
+    Each leg is found by its own index and cut to a page, so that the page costs so many pages and not a sort of all
+    rows with any of the values (PostgreSQL reads `in (...)` in no order of the ids).
+    """
+    cut = []
+    for leg in legs:
+        ids = leg.with_only_columns(column.label("id"))
+        if page.before is not None:
+            ids = ids.where(column < page.before)
+        cut.append(ids.order_by(column.desc()).limit(page.limit + 1))
+    return column.in_(select(union_all(*cut).subquery().c.id))
+
+
+def begins_with(
+    column: ColumnElement[str] | InstrumentedAttribute[str], beginning: str
+) -> ColumnElement[bool]:
+    """The condition that a text begins so: a range of bytes, which an index in "C" order has, also in a kept plan."""
+    text = column.collate("C")
+    return and_(text >= beginning, text < beginning + _LAST_CHARACTER)
 
 
 def page_of(
@@ -61,7 +102,7 @@ def page_of(
     statement = statement.add_columns(column.label("_key")).order_by(column.desc()).limit(page.limit + 1)
     rows = session.execute(statement).all()
     kept = rows[: page.limit]
-    more = cursor_of(kept[-1]._mapping["_key"]) if len(rows) > page.limit else None
+    more = cursor_of(kept[-1]._mapping["_key"], page.scope) if len(rows) > page.limit else None
     # The key that was added comes last; a statement that selects one thing gives that thing and no tuple.
     single = bool(kept) and len(kept[0]) == 2
     return Page([row[0] if single else row[:-1] for row in kept], more)

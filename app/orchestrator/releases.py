@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import IO, Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Text, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -23,7 +23,7 @@ from app.domain.errors import Conflict, NotFound, Refused, TooLarge
 from app.infrastructure.artifacts import ArtifactStore, archive_limits
 from app.infrastructure.db.models import Module, PublisherKey, Release
 from app.orchestrator.context import Orchestrator, Requester
-from app.orchestrator.paging import Page, PageRequest, page_of
+from app.orchestrator.paging import Page, PageRequest, begins_with, page_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +172,15 @@ def _insert(
     return inserted is not None
 
 
-def modules(orchestrator: Orchestrator, requester: Requester, page: PageRequest) -> Page[ModuleSummary]:
+def modules(
+    orchestrator: Orchestrator, requester: Requester, beginning: str | None, page: PageRequest
+) -> Page[ModuleSummary]:
+    """Those whose name has this beginning, in any case; names have small letters only."""
+    statement = select(Module.name, _latest_version(), Module.created_at).where(Module.tenant_id == requester.tenant_id)
+    if beginning is not None:
+        statement = statement.where(begins_with(Module.name, beginning.lower()))
     with orchestrator.database.session() as session:
-        found = page_of(
-            session,
-            select(Module.name, _latest_version(), Module.created_at).where(Module.tenant_id == requester.tenant_id),
-            Module.id,
-            page,
-        )
+        found = page_of(session, statement, Module.id, page)
     return Page([ModuleSummary(*row) for row in found.items], found.next_cursor)
 
 
@@ -201,7 +202,23 @@ def _latest_version() -> Any:
     return newest.correlate(Module).scalar_subquery()
 
 
-def releases(orchestrator: Orchestrator, requester: Requester, name: str, page: PageRequest) -> Page[Published]:
+@dataclass(frozen=True, slots=True)
+class ReleaseFilters:
+    """None is no filter. `version` and `commit` are beginnings; `branch` is the whole of it."""
+
+    version: str | None = None
+    branch: str | None = None
+    commit: str | None = None
+
+
+# As the indexes have them: written out, because a parameter in their place would not match.
+_BRANCH: ColumnElement[str] = literal_column("releases.details ->> 'branch'", Text)
+_COMMIT: ColumnElement[str] = literal_column("(releases.details ->> 'commit')", Text)
+
+
+def releases(
+    orchestrator: Orchestrator, requester: Requester, name: str, filters: ReleaseFilters, page: PageRequest
+) -> Page[Published]:
     """Raises NotFound."""
     with orchestrator.database.session() as session:
         module_id = session.scalar(
@@ -209,7 +226,14 @@ def releases(orchestrator: Orchestrator, requester: Requester, name: str, page: 
         )
         if module_id is None:
             raise NotFound(f"There is no module {name}.")
-        found = page_of(session, select(Release).where(Release.module_id == module_id), Release.id, page)
+        statement = select(Release).where(Release.module_id == module_id)
+        if filters.version is not None:
+            statement = statement.where(begins_with(Release.version, filters.version))
+        if filters.branch is not None:
+            statement = statement.where(_BRANCH.in_([filters.branch]))
+        if filters.commit is not None:
+            statement = statement.where(begins_with(_COMMIT, filters.commit))
+        found = page_of(session, statement, Release.id, page)
     return Page([_shown(row) for row in found.items], found.next_cursor)
 
 

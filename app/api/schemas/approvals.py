@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from app.api.schemas.fields import Input, Output, Text
+from app.api.schemas.fields import Input, Output, PageQuery, Several, Text
+
+
+class PendingQuery(PageQuery):
+    environment = Several(Text(100))
 
 
 class AnswerInput(Input):

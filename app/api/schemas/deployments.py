@@ -16,6 +16,7 @@ from app.api.schemas.fields import (
     Moment,
     Output,
     PageQuery,
+    Several,
     Text,
     Version,
     status,
@@ -67,10 +68,10 @@ class EventHeaders(Input):
 
 
 class DeploymentsQuery(PageQuery):
-    status = status(load_default=None)
-    environment = Text(100, load_default=None)
-    module = Text(100, load_default=None)
-    requester = Text(200, load_default=None)
+    status = Several(status())
+    environment = Several(Text(100))
+    module = Several(Text(100))
+    requester = Several(Text(200), commas=False)
 
 
 class EventsQuery(Input):

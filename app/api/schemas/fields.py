@@ -17,6 +17,8 @@ from app.orchestrator.paging import DEFAULT_LIMIT, LARGEST_LIMIT
 
 MODULE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}[a-z0-9]")
 KEY_ID = re.compile(r"[0-9a-fA-F]{16}")
+MOST_VALUES = 20
+"""Of one filter."""
 _LONGEST_VERSION = 200
 
 
@@ -119,6 +121,35 @@ class Metadata(fields.Dict):
             validate=validate.Length(max=50, error="at most 50 entries"),
             **more,
         )
+
+
+class Several(fields.List[Any]):
+    """Any of some values: `?status=Running&status=Paused`, and with `commas` `?status=Running,Paused` too."""
+
+    def __init__(self, inner: fields.Field[Any], *, commas: bool = True, **more: Any) -> None:
+        self.commas = commas
+        super().__init__(inner, load_default=(), validate=validate.Length(max=MOST_VALUES), **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        given: list[str] = value if isinstance(value, list) else [value]
+        texts = [text.strip() for each in given for text in each.split(",")] if self.commas else given
+        try:
+            found = super()._deserialize(texts, attr, data, **kwargs)
+        except ValidationError as error:
+            # By position they would name what is none of the client's names.
+            every = error.messages.values() if isinstance(error.messages, dict) else [error.messages]
+            raise ValidationError(list(dict.fromkeys(text for texts in every for text in texts))) from None
+        return tuple(dict.fromkeys(found))
+
+
+class Label(fields.String):
+    """`key=value` of a node's labels; loads as a pair."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        key, equals, text = str(value).partition("=")
+        if not key or not equals or len(key) > 100 or len(text) > 500:
+            raise ValidationError("must be key=value")
+        return key, text
 
 
 def strategy(**more: Any) -> Word:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from app.api.schemas.fields import Flag, Input, Moment, Output, PageQuery, Span, Text
+from app.api.schemas.fields import Flag, Input, Label, Moment, Output, PageQuery, Several, Span, Text, Word
+from app.orchestrator.nodes import NodeStatus
 
 
 class NodesQuery(PageQuery):
-    environment = Text(100, load_default=None)
+    environment = Several(Text(100))
+    status = Several(Word([status.value for status in NodeStatus]))
+    label = Several(Label(metadata={"example": "role=web"}), commas=False, metadata={"description": "all of them"})
 
 
 class NodeInput(Input):

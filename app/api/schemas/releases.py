@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from app.api.schemas.fields import KEY_ID, Input, Metadata, Output, Text
+from app.api.schemas.fields import KEY_ID, Input, Metadata, Output, PageQuery, Text
 
 
 class KeyInput(Input):
@@ -31,6 +31,16 @@ class PublishForm(Input):
     )
     metadata = Metadata(load_default=dict, allow_none=True)
     provenance = fields.Dict(keys=Text(200), load_default=None, allow_none=True)
+
+
+class ModulesQuery(PageQuery):
+    name = Text(64, load_default=None, metadata={"description": "the beginning of the name"})
+
+
+class ReleasesQuery(PageQuery):
+    version = Text(200, load_default=None, metadata={"description": "the beginning of the version"})
+    branch = Text(500, load_default=None, metadata={"description": "of the metadata"})
+    commit = Text(500, load_default=None, metadata={"description": "of the metadata: the beginning of it"})
 
 
 class ReleaseOutput(Output):

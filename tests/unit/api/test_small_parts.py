@@ -13,7 +13,7 @@ from agent.telemetry.traceparent import SpanContext, parse
 from app.api.node_identity import NodeIdentity, identity_of
 from app.api.streaming import Streams, frame
 from app.domain.errors import Invalid, NotPermitted, TooMany
-from app.orchestrator.paging import cursor_of, parse_cursor
+from app.orchestrator.paging import cursor_of, parse_cursor, scope_of
 from app.orchestrator.roles import Role, ordered, smaller
 
 NODE = UUID("01900000-0000-7000-8000-00000000beef")
@@ -47,6 +47,25 @@ def test_cursors_go_there_and_back() -> None:
     for text in ("", "x", "!!!!", cursor_of(identity)[:-1], cursor_of(identity) + "AAAA", "\u00e9"):
         with pytest.raises(Invalid):
             parse_cursor(text)
+
+
+def test_cursors_are_bound_to_a_list_and_its_filters() -> None:
+    identity = uuid4()
+    scope = scope_of("/nodes", {"status": ("Healthy",), "label": ()})
+    cursor = cursor_of(identity, scope)
+    assert parse_cursor(cursor, scope_of("/NODES", {"label": (), "status": ("healthy",)})) == identity
+    others = (
+        b"",
+        scope_of("/modules", {"status": ("Healthy",), "label": ()}),
+        scope_of("/nodes", {"status": (), "label": ("Healthy",)}),
+        scope_of("/nodes", {"status": ("Healthy", "Drained"), "label": ()}),
+    )
+    for other in others:
+        with pytest.raises(Invalid) as refusal:
+            parse_cursor(cursor, other)
+        assert "other filters" in refusal.value.errors["cursor"][0]
+    with pytest.raises(Invalid):
+        parse_cursor(cursor_of(identity), scope)
 
 
 def subject(**names: str) -> dict[str, Any]:

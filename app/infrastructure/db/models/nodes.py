@@ -16,7 +16,13 @@ class Node(Owned, Base):
     """A host with an agent. `id` is the one in its certificate; `sequence` that of the last applied heartbeat."""
 
     __tablename__ = "nodes"
-    __table_args__ = (UniqueConstraint("tenant_id", "hostname"), Index("ix_nodes_environment", "environment_id", "id"))
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "hostname"),
+        Index("ix_nodes_environment", "environment_id", "id"),
+        Index("ix_nodes_newest", "tenant_id", "id"),
+        # Heartbeats leave labels as they are, so that it costs them nothing.
+        Index("ix_nodes_labels", "labels", postgresql_using="gin", postgresql_ops={"labels": "jsonb_path_ops"}),
+    )
     id: Mapped[UUID] = mapped_column(primary_key=True)
     environment_id: Mapped[UUID] = mapped_column(ForeignKey("environments.id"))
     hostname: Mapped[str] = mapped_column(Text)

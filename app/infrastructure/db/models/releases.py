@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.infrastructure.db.models.base import DEFAULT_TENANT, Base, Owned, durable_now
@@ -14,7 +14,11 @@ from app.infrastructure.db.models.base import DEFAULT_TENANT, Base, Owned, durab
 
 class Module(Owned, Base):
     __tablename__ = "modules"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "name"),
+        Index("ix_modules_newest", "tenant_id", "id"),
+        Index("ix_modules_name", "tenant_id", text('name COLLATE "C"')),
+    )
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=durable_now())
@@ -26,7 +30,13 @@ class Release(Owned, Base):
     A retired one cannot be deployed any more: its bytes may be gone (`app/orchestrator/collecting.py`)."""
 
     __tablename__ = "releases"
-    __table_args__ = (UniqueConstraint("module_id", "version"), Index("ix_releases_module_newest", "module_id", "id"))
+    __table_args__ = (
+        UniqueConstraint("module_id", "version"),
+        Index("ix_releases_module_newest", "module_id", "id"),
+        Index("ix_releases_version", "module_id", text('version COLLATE "C"')),
+        Index("ix_releases_branch", "module_id", text("(details ->> 'branch')"), "id"),
+        Index("ix_releases_commit", "module_id", text("(details ->> 'commit') COLLATE \"C\"")),
+    )
     id: Mapped[UUID] = mapped_column(primary_key=True)
     module_id: Mapped[UUID] = mapped_column(ForeignKey("modules.id"))
     module_name: Mapped[str] = mapped_column(Text)
