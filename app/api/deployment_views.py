@@ -52,6 +52,7 @@ def whole(view: DeploymentView) -> dict[str, Any]:
         "links": links(row.id, row.trace_id),
         "requesterEmail": row.requester_email,
         "description": row.description,
+        "metadata": row.details,
         "strategy": row.strategy,
         "digest": row.digest or None,
         "reason": row.reason,

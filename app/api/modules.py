@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flask import request
@@ -11,7 +10,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import file_answers
 from app.api.dependencies import dependencies
-from app.api.parsing import load
+from app.api.parsing import json_value, load
 from app.api.routing import Call, Routes, page_answer
 from app.api.schemas.fields import is_module_name
 from app.api.schemas.releases import (
@@ -64,7 +63,7 @@ def _upload(module_name: str) -> Upload:
     for name in _JSON_PARTS:
         if name in parts:
             try:
-                parts[name] = json.loads(parts[name])
+                parts[name] = json_value(parts[name])
             except (ValueError, RecursionError):
                 errors[name] = ["is not JSON"]
                 del parts[name]
@@ -119,7 +118,7 @@ def list_releases(call: Call, module_name: str) -> ResponseReturnValue:
 def show_release(call: Call, module_name: str, version: str) -> ResponseReturnValue:
     """One release, with its manifest."""
     release = releases.release(call.orchestrator, call.requester, module_name, version)
-    return {**_summary(release), "manifest": release.manifest, "provenance": release.provenance}
+    return {**_summary(release), "manifest": release.manifest}
 
 
 @routes.get(
@@ -147,6 +146,7 @@ def _summary(release: Published) -> dict[str, Any]:
         "createdBy": release.created_by,
         "createdAt": instant(release.created_at),
         "metadata": dict(release.metadata),
+        "provenance": release.provenance,
     }
 
 

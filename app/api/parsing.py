@@ -7,6 +7,7 @@ surrogate pair) is refused here, wherever in a body or query string it stands.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -63,13 +64,25 @@ def json_body(request: Request) -> Any:
     if not request.is_json:
         raise UnsupportedMediaType("The body must be application/json.")
     try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_no_constant, parse_int=_whole_number)
+        value = json_value(content.decode("utf-8"))
     except RecursionError:
         raise Invalid({"body": ["is nested too deeply"]}) from None
     except ValueError as error:
         raise Invalid({"body": [f"is not JSON: {str(error)[:200]}"]}) from None
     if not isinstance(value, dict):
         raise Invalid({"body": ["must be a JSON object"]})
+    return value
+
+
+def json_value(text: str) -> Any:
+    """JSON with numbers that are numbers, so that it can be kept and told again. Raises ValueError, RecursionError."""
+    return json.loads(text, parse_constant=_no_constant, parse_int=_whole_number, parse_float=_finite)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("a number is larger than numbers can be")
     return value
 
 

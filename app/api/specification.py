@@ -94,8 +94,11 @@ def _request_body(operation: Operation) -> dict[str, Any] | None:
                 "artifact": {"type": "string", "format": "binary", "description": "the .tar.gz"},
                 "signature": {"type": "string"},
                 "keyId": {"type": "string"},
-                "metadata": {"type": "string", "description": "JSON: texts by name"},
-                "provenance": {"type": "string", "description": "JSON"},
+                "metadata": {
+                    "type": "string",
+                    "description": "JSON: texts by name, such as commit, branch, buildUrl, notes; at most 50",
+                },
+                "provenance": {"type": "string", "description": "JSON: a mapping of at most 32 KiB"},
             },
         }
         return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

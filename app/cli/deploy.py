@@ -12,6 +12,7 @@ from app.cli import known_names
 from app.cli.errors import Gone, UsageProblem
 from app.cli.following import CancelFlag, Follow, TimeoutOption, WaitFlag, WatchFlag, follow, follow_options
 from app.cli.invocation import Invocation, invocation
+from app.cli.key_values import key_values
 from app.cli.output import one_line
 from app.cli.summary_file import SummaryOption
 
@@ -49,7 +50,7 @@ def deploy(
     optional = {
         "strategy": strategy,
         "description": description,
-        "metadata": _metadata(metadata) or None,
+        "metadata": key_values(metadata, "--metadata") or None,
         "requireApproval": require_approval or None,
         "force": force or None,
     }
@@ -144,16 +145,6 @@ def _running(run: Invocation, module: str, environment: str) -> dict[str, Any]:
         if str(row.get("environment", "")).lower() == environment.lower():
             return dict(row)
     raise Gone(f"{module} does not run in {environment}, so there is nothing to go back from")
-
-
-def _metadata(pairs: list[str] | None) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for pair in pairs or []:
-        key, sign, value = pair.partition("=")
-        if not sign or not key:
-            raise UsageProblem(f"--metadata takes KEY=VALUE, not {pair!r}")
-        given[key] = value
-    return given
 
 
 def _show_plan(run: Invocation, body: dict[str, Any]) -> None:

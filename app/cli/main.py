@@ -16,7 +16,7 @@ COMMANDS = (
     Entry("whoami", "app.cli.login:whoami", "As whom the server knows you."),
     Entry("server", "app.cli.server:app", "Servers that have a name: list, use, remove."),
     Entry("keys", "app.cli.keys:app", "Publishers' keys: generate, trust, list."),
-    Entry("release", "app.cli.release:app", "Releases of a module: publish, list."),
+    Entry("release", "app.cli.release:app", "Releases of a module: publish, list, show."),
     Entry("deploy", "app.cli.deploy:deploy", "Bring a release to an environment."),
     Entry("rollback", "app.cli.deploy:rollback", "Bring back what ran before."),
     Entry("status", "app.cli.status:status", "What runs where."),

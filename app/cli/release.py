@@ -1,4 +1,4 @@
-"""`hotswap release publish`, `list`."""
+"""`hotswap release publish`, `list`, `show`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 from app.cli import known_names
 from app.cli.errors import UsageProblem
 from app.cli.invocation import Invocation, invocation
+from app.cli.key_values import key_values
 from app.cli.lazy import application
 from app.cli.output import one_line, table, when
 
@@ -31,6 +32,12 @@ def publish(
     branch: Annotated[str | None, typer.Option(help="The branch it was built from.")] = None,
     build_url: Annotated[str | None, typer.Option(help="Where the build server tells of its build.")] = None,
     notes: Annotated[str | None, typer.Option(help="What is new.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="What else there is to say; may be repeated.")
+    ] = None,
+    provenance: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON that says how it was made; kept and shown as it is.")
+    ] = None,
 ) -> None:
     """Sign a release and send it to the server. The same bytes may be sent again; a version never changes.
 
@@ -43,14 +50,18 @@ def publish(
 
     run = invocation(ctx)
     private = signing_key(key, run.configuration)
-    metadata = {"commit": commit, "branch": branch, "buildUrl": build_url, "notes": notes}
+    said = {"commit": commit, "branch": branch, "buildUrl": build_url, "notes": notes}
+    given = key_values(metadata, "--metadata") | {word: value for word, value in said.items() if value is not None}
+    origin = _provenance(provenance)
     with _opened(source) as (name, archive):
         digest = Digest.of_file(archive)
         size = archive.tell()
         fields = {"signature": sign(private, digest), "keyId": key_id(private.public_key())}
-        if given := {word: value for word, value in metadata.items() if value is not None}:
+        if given:
             fields["metadata"] = json.dumps(given)
-        path = f"/modules/{quote(name, safe='')}/releases"
+        if origin is not None:
+            fields["provenance"] = json.dumps(origin)
+        path = f"{_path(name)}/releases"
         with progress(run.output, size, f"{name}, {shown_size(size)}") as told:
             response = run.client.upload(path, fields, "module.tar.gz", Told(archive, told), _ANSWER_LIMIT)
     release: dict[str, Any] = response.json()
@@ -61,6 +72,21 @@ def publish(
     run.output.say(f"Deploy it with: hotswap deploy {name} {one_line(release.get('version'))} --to ENVIRONMENT")
 
 
+def _provenance(file: Path | None) -> dict[str, Any] | None:
+    """What the file has. Raises UsageProblem."""
+    if file is None:
+        return None
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageProblem(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageProblem(f"{file} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageProblem(f"{file} is no provenance: it is a JSON object")
+    return value
+
+
 @app.command("list")
 def list_releases(
     ctx: typer.Context,
@@ -68,28 +94,41 @@ def list_releases(
         str | None,
         typer.Argument(help="Without one: all modules with their latest version.", autocompletion=known_names.modules),
     ] = None,
+    version: Annotated[str | None, typer.Option(help="Only those that begin so.")] = None,
+    branch: Annotated[str | None, typer.Option(help="Only those built from it.")] = None,
+    commit: Annotated[str | None, typer.Option(help="Only those built from a commit that begins so.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
 ) -> None:
     """The releases of a module, newest first."""
     run = invocation(ctx)
+    filters = {"version": version, "branch": branch, "commit": commit}
     if module is None:
+        if any(filters.values()):
+            raise UsageProblem("--version, --branch and --commit need a module: whose releases?")
         _list_modules(run, limit)
         return
-    releases = list(run.client.pages(f"/modules/{quote(module, safe='')}/releases", most=limit))
-    head = ("VERSION", "PUBLISHED", "SIZE", "SIGNED BY", "DIGEST")
-    from app.cli.upload import shown_size
+    from app.cli.release_view import release_table
 
-    rows = [
-        (
-            release.get("version"),
-            when(release.get("createdAt")),
-            shown_size(int(release.get("sizeBytes") or 0)),
-            release.get("signedBy"),
-            release.get("digest"),
-        )
-        for release in releases
-    ]
-    run.output.result(releases, table(head, rows, run.output.width()))
+    releases = list(run.client.pages(f"{_path(module)}/releases", filters, most=limit))
+    run.output.result(releases, release_table(releases, run.output.width()))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    module: Annotated[str, typer.Argument(autocompletion=known_names.modules)],
+    version: Annotated[str, typer.Argument(autocompletion=known_names.versions)],
+) -> None:
+    """One release: who published and signed it, what it was built from, its manifest."""
+    from app.cli.release_view import release_lines
+
+    run = invocation(ctx)
+    release = run.client.get(f"{_path(module)}/releases/{quote(version, safe='')}")
+    run.output.result(release, release_lines(release))
+
+
+def _path(module: str) -> str:
+    return f"/modules/{quote(module, safe='')}"
 
 
 def _list_modules(run: Invocation, limit: int) -> None:

@@ -183,6 +183,7 @@ class DeploymentOutput(SummaryOutput):
     links = fields.Nested(LinksOutput, required=True)
     requester_email = fields.String(required=True, allow_none=True)
     description = fields.String(required=True, allow_none=True)
+    metadata = fields.Dict(required=True, metadata={"description": "as it was given with the submission"})
     strategy = fields.String(required=True)
     digest = fields.String(required=True, allow_none=True)
     reason = fields.String(required=True, allow_none=True)

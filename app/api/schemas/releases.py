@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
 
 from app.api.schemas.fields import KEY_ID, Input, Metadata, Output, PageQuery, Text
 
@@ -22,6 +26,15 @@ class KeyOutput(Output):
     created_at = fields.DateTime(required=True)
 
 
+# Every list of releases shows it, up to 200 of them.
+_PROVENANCE_CHARACTERS = 32 * 1024
+
+
+def _brief(provenance: Mapping[str, Any]) -> None:
+    if len(json.dumps(provenance, ensure_ascii=False, separators=(",", ":"))) > _PROVENANCE_CHARACTERS:
+        raise ValidationError(f"must have at most {_PROVENANCE_CHARACTERS} characters as JSON")
+
+
 class PublishForm(Input):
     """The parts of a publish that are no file."""
 
@@ -30,7 +43,7 @@ class PublishForm(Input):
         required=True, validate=validate.Regexp(f"^{KEY_ID.pattern}$", error="must be 16 hex digits")
     )
     metadata = Metadata(load_default=dict, allow_none=True)
-    provenance = fields.Dict(keys=Text(200), load_default=None, allow_none=True)
+    provenance = fields.Dict(keys=Text(200), load_default=None, allow_none=True, validate=_brief)
 
 
 class ModulesQuery(PageQuery):
@@ -51,12 +64,14 @@ class ReleaseOutput(Output):
     signed_by = fields.String(required=True)
     created_by = fields.String(required=True)
     created_at = fields.DateTime(required=True)
-    metadata = fields.Dict(required=True)
+    metadata = fields.Dict(
+        required=True, metadata={"description": "texts by name: commit, branch, buildUrl, notes, whatever was given"}
+    )
+    provenance = fields.Dict(required=True, allow_none=True, metadata={"description": "as the publisher gave it"})
 
 
 class ReleaseDetailOutput(ReleaseOutput):
     manifest = fields.Dict(required=True)
-    provenance = fields.Dict(required=True, allow_none=True)
 
 
 class ModuleOutput(Output):

@@ -41,7 +41,7 @@ def test_a_deployment_is_accepted_and_shown(published: Publisher, client: FlaskC
     shown: Any = client.get(answer.headers["Location"], headers=deployer).json
     assert [stage["name"] for stage in shown["stages"]] == STAGES
     assert shown["requestedBy"] == "deployer" and shown["targetEnvironment"] == "QA"
-    assert shown["traceId"] == trace
+    assert shown["traceId"] == trace and shown["metadata"] == {}
     listed: Any = client.get(DEPLOYMENTS, headers=deployer).json
     assert [row["executionId"] for row in listed] == [body["executionId"]]
     events: Any = client.get(body["links"]["events"], headers=deployer).json

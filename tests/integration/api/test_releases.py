@@ -42,6 +42,8 @@ def test_a_release_is_published_once_and_kept(publish: Publisher, client: FlaskC
     detail: Any = client.get(f"{RELEASES}/1.0.0", headers=viewer).json
     assert detail["manifest"]["name"] == "payment-processor"
     assert detail["metadata"] == {"commit": "abc"} and detail["provenance"] == {"builder": "ci"}
+    rows: Any = client.get(RELEASES, headers=viewer).json
+    assert rows == [body] and detail == {**body, "manifest": detail["manifest"]}
     listed: Any = client.get("/api/v1/modules", headers=viewer).json
     assert [(module["name"], module["latestVersion"]) for module in listed] == [("payment-processor", "1.0.0")]
 
@@ -105,6 +107,11 @@ def test_what_is_refused_leaves_nothing_behind(publish: Publisher, settings: Set
         ({"signature": "x" * 10_000, "metadata": "{"}, {"signature", "metadata"}),
         ({"metadata": '{"a": 1}', "unknown": "x"}, {"metadata.a", "unknown"}),
         ({"metadata": '["a"]', "provenance": "[]"}, {"metadata", "provenance"}),
+        ({"metadata": '{"a": NaN}', "provenance": '{"a": -Infinity}'}, {"metadata", "provenance"}),
+        ({"provenance": '{"a": 1e999}'}, {"provenance"}),
+        ({"provenance": '{"a": "' + "x" * 33_000 + '"}'}, {"provenance"}),
+        ({"provenance": '{"a": ' + "[" * 60 + "]" * 60 + "}"}, {"provenance"}),
+        ({"metadata": f'{{"{"k" * 101}": "v", "notes": "{"x" * 501}"}}'}, {"metadata." + "k" * 101, "metadata.notes"}),
         ({"artifact": None}, {"artifact"}),
         ({"artifact": "a text, no file"}, {"artifact"}),
         ({"keyId": "0123456789abcde\x00"}, {"keyId"}),

@@ -178,6 +178,28 @@ def test_environments_are_shown_edited_and_applied(hotswap: Hotswap, tmp_path: P
     assert json.loads(hotswap("environment", "show", "Lab", "-o", "json").out)["maxFailedNodes"] == 2
 
 
+def test_what_a_module_overrides_and_what_its_release_was_built_from(hotswap: Hotswap, tmp_path: Path) -> None:
+    assert hotswap("init", str(tmp_path / "web-five")).code == 0
+    told = ("--commit", "0af7651916cd43dd", "--branch", "main", "--metadata", "ticket=A-1")
+    assert hotswap("release", "publish", str(tmp_path / "web-five"), *told).code == 0
+    assert "ticket: A-1" in hotswap("release", "show", "web-five", "1.0.0").out
+    assert "0af7651916cd  main" in hotswap("release", "list", "web-five", "--branch", "main").out
+    assert hotswap("release", "list", "web-five", "--branch", "other", "-o", "json").out == "[]\n"
+
+    file = tmp_path / "policy.yaml"
+    file.write_text("name: Production\nmodule: web-five\nmaxFailedNodes: 2\napprovals: {required: 2}\n")
+    assert "is made" in hotswap("environment", "apply", str(file), "--reason", "two eyes").out
+    shown = hotswap("environment", "show", "production", "--module", "web-five").out
+    assert "maxFailedNodes: 2" in shown and "#     timeout: 24h" in shown
+    plan = hotswap("deploy", "web-five", "1.0.0", "--to", "Production", "--dry-run", "-o", "json")
+    assert json.loads(plan.out)["gates"][0]["text"].startswith("2 of Approver")
+    file.write_text(shown.replace("maxFailedNodes: 2", "maxFailedNodes: many"))
+    assert "  maxFailedNodes: " in hotswap("environment", "apply", str(file)).err
+    assert hotswap("node", "list", "--label", "role=web", "--status", "healthy").code == 0
+    assert hotswap("deployment", "list", "--status", "running,failed").code == 0
+    assert hotswap("deployment", "list", "--status", "lost").code == ExitCode.REFUSED
+
+
 def test_an_edit_does_not_overwrite_somebody_elses(
     hotswap: Hotswap, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 GROUPS = {
     "server": {"list", "use", "remove"},
     "keys": {"generate", "trust", "list", "remove"},
-    "release": {"publish", "list"},
+    "release": {"publish", "list", "show"},
     "deployment": {
         "list", "show", "watch", "log", "cancel", "pause", "resume", "promote", "rollback", "retry",
     },
