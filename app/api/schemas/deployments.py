@@ -111,8 +111,47 @@ class AcceptedOutput(Output):
     links = fields.Nested(LinksOutput, required=True)
 
 
+class PlannedStageOutput(Output):
+    name = fields.String(required=True)
+    runs = fields.Boolean(required=True)
+    reason = fields.String(required=True, allow_none=True, metadata={"description": "why it is left out or would fail"})
+
+
+class GateOutput(Output):
+    kind = fields.String(required=True)
+    text = fields.String(required=True)
+
+
+class ChangeOutput(Output):
+    node_id = fields.UUID(required=True)
+    hostname = fields.String(required=True)
+    from_version = fields.String(required=True, allow_none=True)
+    to_version = fields.String(required=True, allow_none=True)
+
+
+class SkippedOutput(ChangeOutput):
+    reason = fields.String(required=True, allow_none=True)
+
+
+class PlannedWaveOutput(Output):
+    wave = fields.Integer(required=True)
+    nodes = fields.List(fields.Nested(ChangeOutput), required=True)
+
+
 class PlanOutput(Output):
-    """What a dry run answers: stages, waves, nodes, gates."""
+    """What a dry run answers: the stages, the gates, and what each node would change, wave by wave."""
+
+    module_name = fields.String(required=True)
+    version = fields.String(required=True)
+    target_environment = fields.String(required=True)
+    strategy = fields.String(required=True)
+    stages = fields.List(fields.Nested(PlannedStageOutput), required=True)
+    gates = fields.List(fields.Nested(GateOutput), required=True)
+    waves = fields.List(fields.Nested(PlannedWaveOutput), required=True)
+    skipped = fields.List(fields.Nested(SkippedOutput), required=True)
+    unavailable = fields.List(fields.String(), required=True, metadata={"description": "names of nodes"})
+    refusal = fields.String(required=True, allow_none=True, metadata={"description": "why it would fail at once"})
+    interrupts = fields.List(fields.String(), required=True)
 
 
 class ChangedOutput(Output):

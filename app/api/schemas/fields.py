@@ -20,6 +20,7 @@ KEY_ID = re.compile(r"[0-9a-fA-F]{16}")
 MOST_VALUES = 20
 """Of one filter."""
 _LONGEST_VERSION = 200
+_MOST_ENTRIES = 50
 
 
 class _Wire(Schema):
@@ -118,7 +119,8 @@ class Metadata(fields.Dict):
         super().__init__(
             keys=Text(100),
             values=Text(500, empty=True),
-            validate=validate.Length(max=50, error="at most 50 entries"),
+            validate=_few_entries,
+            metadata={"maxProperties": _MOST_ENTRIES, **more.pop("metadata", {})},
             **more,
         )
 
@@ -162,6 +164,11 @@ def status(**more: Any) -> Word:
 
 def is_module_name(text: str) -> bool:
     return MODULE_NAME.fullmatch(text) is not None
+
+
+def _few_entries(metadata: Mapping[str, str]) -> None:
+    if len(metadata) > _MOST_ENTRIES:
+        raise ValidationError(f"at most {_MOST_ENTRIES} entries")
 
 
 def _module_name(text: str) -> None:

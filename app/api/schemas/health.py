@@ -13,9 +13,19 @@ class CheckOutput(Output):
     detail = fields.String(required=True)
 
 
+class ChecksOutput(Output):
+    postgresql = fields.Nested(CheckOutput, required=True)
+    redis = fields.Nested(CheckOutput, required=True)
+    broker = fields.Nested(CheckOutput, required=True)
+    workers = fields.Nested(CheckOutput, required=True)
+    beat = fields.Nested(CheckOutput, required=True)
+    artifacts = fields.Nested(CheckOutput, required=True)
+    nodes = fields.Nested(CheckOutput, required=True)
+
+
 class HealthOutput(Output):
-    status = fields.String(required=True)
-    checks = fields.Dict(keys=fields.String(), values=fields.Nested(CheckOutput), required=True)
+    status = fields.String(required=True, metadata={"enum": ["ok", "degraded", "unavailable"]})
+    checks = fields.Nested(ChecksOutput, required=True)
 
 
 class LiveOutput(Output):

@@ -76,6 +76,17 @@ class ClusterMetricsOutput(Output):
     requests_per_second = fields.Float(required=True, allow_none=True)
 
 
+class WeightOutput(Output):
+    version = fields.String(required=True)
+    percent = fields.Float(required=True)
+
+
+class RouteOutput(Output):
+    module_name = fields.String(required=True)
+    url = fields.String(required=True)
+    weights = fields.List(fields.Nested(WeightOutput), required=True)
+
+
 class ClusterOutput(Output):
     environment = fields.String(required=True)
     total_nodes = fields.Integer(required=True)
@@ -83,7 +94,7 @@ class ClusterOutput(Output):
     unhealthy_nodes = fields.Integer(required=True)
     metrics = fields.Nested(ClusterMetricsOutput, required=True)
     nodes = fields.List(fields.Nested(NodeDetailOutput), required=True)
-    routes = fields.List(fields.Dict(), required=True)
+    routes = fields.List(fields.Nested(RouteOutput), required=True)
 
 
 class HistoryQuery(Input):
