@@ -87,12 +87,17 @@ def ids_of(session: Session, tenant_id: UUID, names: Sequence[str]) -> Sequence[
     ).all()
 
 
-def find(session: Session, tenant_id: UUID, name: str, *, lock: bool = False) -> Environment:
-    """The row, by name in any case. Raises NotFound."""
+def find(
+    session: Session, tenant_id: UUID, name: str, *, lock: bool = False, exclusive: bool = False
+) -> Environment:
+    """The row, by name in any case; locked against other changes, and if `exclusive` against new references to it
+    (submissions, nodes), too. Raises NotFound."""
     statement = select(Environment).where(
         Environment.tenant_id == tenant_id, func.lower(Environment.name) == name.lower()
     )
-    row = session.scalar(statement.with_for_update() if lock else statement)
+    if lock or exclusive:
+        statement = statement.with_for_update(key_share=not exclusive)
+    row = session.scalar(statement)
     if row is None:
         raise NotFound(f"There is no environment {name}.")
     return row
@@ -229,7 +234,7 @@ def _refuse_contradictions(session: Session, row: Environment, policy: Mapping[s
 def delete(orchestrator: Orchestrator, requester: Requester, name: str) -> None:
     """Remove an environment that nothing refers to. Raises NotFound, Conflict."""
     with orchestrator.database.session() as session:
-        row = find(session, requester.tenant_id, name, lock=True)
+        row = find(session, requester.tenant_id, name, exclusive=True)
         if session.scalar(select(sql_exists().where(Node.environment_id == row.id))):
             raise Conflict(f"{row.name} has nodes; an environment without nodes and deployments can be removed.")
         if session.scalar(select(sql_exists().where(Deployment.environment_id == row.id))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -245,6 +246,31 @@ def test_old_samples_are_summed_up_and_older_ones_forgotten(
         assert rows(connection) == (24, 3)
         assert seen() == before
         assert metric_history.keep(orchestrator) == 0
+
+
+def test_ticks_that_run_at_once_count_nothing_twice(
+    orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metric_history, "_BATCH", 50)
+    monkeypatch.setattr(metric_history, "_MOST_BATCHES", 100)
+    with psycopg.connect(orchestrator.settings.database_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into node_samples (node_id, at, tenant_id, environment_id, cpu, memory, requests, errors, timed,"
+            " seconds, totals)"
+            " select gen_random_uuid(), hotswap_now() - interval '3 hours' - s % 7 * interval '1 minute', e.tenant_id,"
+            " e.id, 0.5, null, 1, 0, 0, 0, '{}' from generate_series(1, 500) as s, environments e"
+        )
+        gone: list[int] = []
+        threads = [threading.Thread(target=lambda: gone.append(metric_history.keep(orchestrator))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        while left := metric_history.keep(orchestrator):  # what another had in hand was left to it
+            gone.append(left)
+        sums = connection.execute("select sum(requests), sum(cpu), sum(cpu_samples) from cluster_samples").fetchone()
+        assert sums == (2000, 1000, 2000)
+    assert sum(gone) == 2000
 
 
 def test_what_is_shown_of_a_cluster_now_comes_from_heartbeats(
