@@ -67,7 +67,8 @@ class Stack:
             self._process = subprocess.Popen(
                 [*command, "--port", "0"],
                 cwd=ROOT,
-                env=self._environment(),
+                # Nodes tell of themselves every second, so that no test waits long for the history of it.
+                env={**self._environment(), "HOTSWAP_METRICS_SAMPLE_INTERVAL": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -68,6 +68,7 @@ CASES = {
         ("init HOME/web --name web", "keys generate HOME/k"),
     ),
     "release list": Case("web", {"GET /modules/web/releases": answer([RELEASE])}),
+    "release show": Case("web 1.0.0", {"GET /modules/web/releases/1.0.0": answer(RELEASE)}),
     "deploy": Case("web 1.0.0 --to QA", {"POST /deployments": answer(STEERED, 202)}),
     "rollback": Case(
         "web --in QA",
