@@ -10,11 +10,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
-from app.domain.deployment import TERMINAL, DeploymentStatus
 from app.infrastructure.db.models import Deployment, Module
 from app.orchestrator import deployment_queries, environments
 from app.orchestrator.context import Orchestrator, Requester
-from app.orchestrator.paging import Page, PageRequest, newest_of, page_of
+from app.orchestrator.paging import Page, PageRequest, newest_of, only, page_of
 
 # What a list shows: policies and targets are large, and not wanted there.
 _SUMMARY = (
@@ -28,7 +27,6 @@ _SUMMARY = (
     Deployment.submitted_at,
     Deployment.ended_at,
 )
-_OPEN = frozenset(DeploymentStatus) - TERMINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +66,8 @@ def list_deployments(orchestrator: Orchestrator, requester: Requester, filters: 
             first, *others = criteria
             for other in others:
                 statement = statement.where(other.column.in_(other.values))
-            legs = [statement.where(first.column == value) for value in first.values]
-            statement = legs[0] if len(legs) == 1 else statement.where(newest_of(legs, Deployment.id, page))
+            legs = [only(statement, first.column, value) for value in first.values]
+            statement = legs[0] if len(legs) == 1 else statement.where(newest_of(session, legs, Deployment.id, page))
         rows = page_of(session, statement, Deployment.id, page)
         # The time matters only to what still runs.
         running = any(row.ended_at is None for row in rows.items)
@@ -77,10 +75,9 @@ def list_deployments(orchestrator: Orchestrator, requester: Requester, filters: 
 
 
 def _criteria(session: Session, requester: Requester, filters: Filters) -> list[_Criterion]:
-    """What is filtered by, the first to find the rows by: names as ids, which the indexes have.
+    """What is filtered by, the narrower first: names as ids, which the indexes have.
 
-    No values: the names are of nothing, so that nothing can match. Of what has not ended there are few, however many
-    deployments there were; then the narrower comes first.
+    No values: the names are of nothing, so that nothing can match.
     """
     found: list[_Criterion] = []
     if filters.modules:
@@ -92,6 +89,5 @@ def _criteria(session: Session, requester: Requester, filters: Filters) -> list[
         ids = environments.ids_of(session, requester.tenant_id, filters.environments)
         found.append(_Criterion(Deployment.environment_id, ids))
     if filters.statuses:
-        status = _Criterion(Deployment.status, filters.statuses)
-        found.insert(0 if _OPEN.issuperset(filters.statuses) else len(found), status)
+        found.append(_Criterion(Deployment.status, filters.statuses))
     return found

@@ -20,7 +20,7 @@ from app.infrastructure.db.models import Environment, Node, NodeOperation, NodeR
 from app.infrastructure.nodes import NodeAddress, NodeRefused, NodeUnreachable
 from app.orchestrator import environments
 from app.orchestrator.context import Orchestrator, Requester
-from app.orchestrator.paging import Page, PageRequest, newest_of, page_of
+from app.orchestrator.paging import Page, PageRequest, newest_of, only, page_of
 
 _IN_FLIGHT = ("Dispatched", "Running", "Resolving")
 
@@ -97,8 +97,8 @@ def list_nodes(
             ids = environments.ids_of(session, requester.tenant_id, filters.environments)
             if not ids:
                 return Page([])
-            legs = [statement.where(Node.environment_id == each) for each in ids]
-            statement = legs[0] if len(legs) == 1 else statement.where(newest_of(legs, Node.id, page))
+            legs = [only(statement, Node.environment_id, each) for each in ids]
+            statement = legs[0] if len(legs) == 1 else statement.where(newest_of(session, legs, Node.id, page))
         found = page_of(session, statement, Node.id, page)
     return Page([_view(row) for row in found.items], found.next_cursor)
 

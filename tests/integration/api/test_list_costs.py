@@ -44,10 +44,12 @@ insert into deployments (id, tenant_id, kind, status, module_id, module_name, ve
                          environment_name, strategy, policy, requested_by, trace_id, place, submitted_at, ended_at)
 select uuidv7(), m.tenant_id, 'deploy', case when n % 997 = 0 then 'Running' when n % 499 = 0 then 'Failed'
        else 'Succeeded' end, m.id, m.name, '1.0.0', 'd', e.id, e.name, 'direct', '{{}}',
-       case n % 1500 when 0 then 'rare' else 'build' end, 't', 0, hotswap_now(), hotswap_now()
+       case when n <= 12000 then 'former-' || n % 2 when n % 1500 = 0 then 'rare' else 'build' end, 't', 0,
+       hotswap_now(), hotswap_now()
   from generate_series(1, {ROWS}) as n
-  join modules m on m.name = 'module-' || case when n % 100 = 0 then 1 + n % 7 else 8 end
-  join environments e on e.position = case when n % 800 = 0 then 4 else 1 + n % 3 end;
+  join modules m on m.name = 'module-' || case when n > 16000 then 9 + n % 2 when n % 100 = 0 then 1 + n % 7 else 8 end
+  join environments e on e.position = case when n % 800 = 0 then 4 else 1 + n % 3 end
+ order by n;
 insert into stages (id, deployment_id, tenant_id, position, kind, status, waiting, approval)
 select uuidv7(), id, tenant_id, 3, 'Approval', case when r % 300 = 0 then 'Waiting' else 'Skipped' end,
        case when r % 300 = 0 then 'approval' end,
@@ -85,13 +87,16 @@ DEPLOYMENTS = {
     "no such": Filters(statuses=["Expired"]),
     "several statuses": Filters(statuses=["Succeeded", "Failed", "Running"]),
     "rare statuses": Filters(statuses=["Failed", "Cancelled", "Expired"]),
-    "module": Filters(modules=["module-8"]),
+    "module": Filters(modules=["module-9"]),
     "rare module": Filters(modules=["module-3"]),
     "modules": Filters(modules=["module-8", "module-3", "module-2"]),
     "environments": Filters(environments=["qa", "lab", "production"]),
     "rare environment": Filters(environments=["Lab"]),
     "requester": Filters(requesters=["rare"]),
     "requesters": Filters(requesters=["rare", "build"]),
+    # Most of the rows, all of them old: neither sorted, nor found by walking through all that is newer.
+    "former requesters": Filters(requesters=["former-0", "former-1"]),
+    "module that rests": Filters(modules=["module-8"]),
     "what runs of one": Filters(statuses=["Running", "Paused"], modules=["module-8"], environments=["QA"]),
     "module and environments": Filters(modules=["module-8"], environments=["QA", "Staging"]),
 }
