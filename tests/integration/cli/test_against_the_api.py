@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
+from agent.signatures import Digest
 from app.cli.exit_codes import ExitCode
-from tests.integration.cli.conftest import DEPLOYER, PATIENCE, ROOT, VIEWER, Hotswap, Server
+from tests.integration.cli.conftest import ADMIN, DEPLOYER, PATIENCE, ROOT, VIEWER, Hotswap, Server
 
 
 def as_user(name: str, password: str) -> dict[str, str]:
@@ -198,6 +200,30 @@ def test_what_a_module_overrides_and_what_its_release_was_built_from(hotswap: Ho
     assert hotswap("node", "list", "--label", "role=web", "--status", "healthy").code == 0
     assert hotswap("deployment", "list", "--status", "running,failed").code == 0
     assert hotswap("deployment", "list", "--status", "lost").code == ExitCode.REFUSED
+
+
+def test_an_artifact_is_served_by_the_real_server_whole_and_in_parts(
+    hotswap: Hotswap, server: Server, tmp_path: Path
+) -> None:
+    """gunicorn hands a whole file to the kernel, and must not do so with parts."""
+    published(hotswap, tmp_path, "web-six")
+    digest = json.loads(hotswap("release", "show", "web-six", "1.0.0", "-o", "json").out)["digest"]
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=PATIENCE, trust_env=False) as client:
+        login = client.post("/authentication/login", json={"username": "admin", "password": ADMIN})
+        client.headers["Authorization"] = f"Bearer {login.json()['token']}"
+        path = "/modules/web-six/releases/1.0.0/artifact"
+        whole = client.get(path)
+        assert str(Digest.of_bytes(whole.content)) == digest and whole.headers["ETag"] == f'"{digest}"'
+        size = len(whole.content)
+        part = client.get(path, headers={"Range": f"bytes=5-{size - 6}"})
+        assert part.status_code == 206 and part.content == whole.content[5:-5]
+        several = client.get(path, headers={"Range": "bytes=0-9,20-29"})
+        assert several.status_code == 206 and len(several.content) == int(several.headers["Content-Length"])
+        assert whole.content[:10] in several.content and whole.content[20:30] in several.content
+        # The connection is kept after each of these, so none of them said more or less than it announced.
+        assert client.head(path).headers["Content-Length"] == str(size)
+        assert client.get(path, headers={"If-None-Match": f'"{digest}"'}).status_code == 304
+        assert client.get(path, headers={"Range": f"bytes={size}-"}).status_code == 416
 
 
 def test_an_edit_does_not_overwrite_somebody_elses(
