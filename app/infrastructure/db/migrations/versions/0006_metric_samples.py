@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "metric_samples"
-down_revision = "module_policies"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
