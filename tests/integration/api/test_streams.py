@@ -219,4 +219,4 @@ def test_metrics_of_every_process(served: str, api: httpx.Client) -> None:
     api.get("/api/v1/deployments")
     text = httpx.get(f"{served}/metrics").text
     assert "hotswap_stale_commands_total{" in text
-    assert 'operation="deployments.list_deployments"' in text
+    assert 'endpoint="deployments.list_deployments"' in text

@@ -51,6 +51,7 @@ def roll_out(works: Works, version: str, *kinds: object) -> None:
     deployment = works.lab.submit(version)
     for kind in kinds or (SCAN,):
         works.execute(deployment, kind)  # type: ignore[arg-type]
+    works.lab.hear(*(row[0] for row in works.lab.sql("select id from nodes")))
     works.lab.pass_stage(deployment, DEPLOY)
     works.lab.finish(deployment)
 
