@@ -39,7 +39,8 @@ def _note(row: dict[str, Any]) -> str:
     notes = []
     others = (row.get("versions") or [])[1:]
     if others:
-        notes.append("also " + ", ".join(f"{one_line(each['version'])} on {counted(each['nodes'], 'node')}" for each in others))
+        named = (f"{one_line(each['version'])} on {counted(each['nodes'], 'node')}" for each in others)
+        notes.append("also " + ", ".join(named))
     pending = row.get("pending")
     if pending:
         notes.append(f"coming: {_versions(pending)}")

@@ -86,8 +86,8 @@ class Placement:
     """A module in an environment.
 
     `version` is what most nodes are to run, `versions` how many are to run which, most first (one entry, where all are
-    alike). `pending` are deployments under way there, `drift` the nodes that report another digest than was decided (none
-    while a deployment holds the lane).
+    alike). `pending` are deployments under way there, `drift` the nodes that report another digest than was decided
+    (none while a deployment holds the lane).
     """
 
     module_name: str

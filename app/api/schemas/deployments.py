@@ -124,7 +124,7 @@ class RollbackOutput(Output):
 class SummaryOutput(Output):
     execution_id = fields.UUID(required=True)
     module_name = fields.String(required=True)
-    version = fields.String(required=True)
+    version = fields.String(required=True, allow_none=True)
     target_environment = fields.String(required=True)
     status = fields.String(required=True)
     requested_by = fields.String(required=True)
