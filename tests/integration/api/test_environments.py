@@ -109,3 +109,19 @@ def test_keys_are_trusted_by_environment(client: FlaskClient, admin: Headers, vi
     assert bad.status_code == 400 and problem_of(bad)["errors"].keys() == {"publicKey", "environment"}
     assert client.delete(f"/api/v1/keys/{identity}", headers=admin).status_code == 204
     assert client.delete(f"/api/v1/keys/{identity}", headers=admin).status_code == 404
+
+
+def test_a_predecessor_must_exist_and_a_freeze_must_be_one(client: FlaskClient, admin: Headers) -> None:
+    current = client.get("/api/v1/environments/QA", headers=admin)
+    changes = {
+        "predecessors": [{"environment": "Nowhere"}],
+        "freeze": [{"rrule": "garbage", "timezone": "Mars/X", "duration": "1h"}],
+    }
+
+    def put(**changed: Any) -> Any:
+        headers = {**admin, "If-Match": current.headers["ETag"]}
+        return client.put("/api/v1/environments/QA", json={**current.json, **changed}, headers=headers)  # type: ignore[dict-item]
+
+    assert put(**changes).json["errors"].keys() == {"freeze.0.rrule", "freeze.0.timezone"}
+    assert put(predecessors=changes["predecessors"]).json["errors"].keys() == {"predecessors.0.environment"}
+    assert put(predecessors=[{"environment": "staging"}]).status_code == 200
