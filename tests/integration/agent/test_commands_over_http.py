@@ -275,3 +275,18 @@ async def test_only_pinned_keys_and_valid_archives(tmp_path: Path) -> None:
         assert "2.0.1" in renamed["error"]["message"]
         leftovers = [place.name for place in (at.node.data / "modules" / TENANT / "web-site" / "releases").iterdir()]
         assert leftovers == [f"1.0.0-{one.digest.removeprefix('sha256:')}"]
+
+
+@asynchronous
+async def test_a_release_that_the_node_cannot_carry_starts_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        one = fast("1.0.0", at)
+        big = website("2.0.0", at.key, "resources: {memoryMB: 16777216, cpuCores: 0.5, diskMB: 16777216}\n")
+        at.orchestrator.serve(big)
+        await at.orchestrator.do("qa-1", one, 1)
+        for token in (2, 3):  # nothing of it is kept that would pass as checked the next time
+            result = await at.orchestrator.do("qa-1", big, token)
+            assert (result["state"], result["error"]["code"]) == ("failed", "insufficient_resources")
+            said = result["error"]["message"]
+            assert "memoryMB 16777216 of" in said and "diskMB 16777216 of" in said and "cpuCores" not in said
+            assert (result["changed"], result["step"], result["activeVersion"]) == (False, "staging", "1.0.0")
