@@ -155,6 +155,14 @@ def _strategy(asked: str | None, policy: Policy) -> StrategyKind:
     return words[asked.lower()]
 
 
+LACKING_APPROVALS = "approvals are not built yet"
+
+
+def lacking_strategy(strategy: StrategyKind) -> str | None:
+    """What to say to who asks for a strategy that this version does not have; None for one that it has."""
+    return None if strategy in BUILT else f"{strategy.value} is not built yet; direct and rolling are"
+
+
 def _refuse_what_is_not_built(draft: Draft, manifest: Mapping[str, Any], require_approval: bool) -> None:
     """What this version of the product stores and shows, but cannot do, is refused by name, never ignored."""
     errors: dict[str, list[str]] = {}
@@ -163,10 +171,10 @@ def _refuse_what_is_not_built(draft: Draft, manifest: Mapping[str, Any], require
         errors["version"] = ["the release has a build, which this version of HotSwap cannot run yet"]
     elif manifest.get("test"):
         errors["version"] = ["the release has tests, which this version of HotSwap cannot run yet"]
-    if draft.strategy not in BUILT:
-        errors["strategy"] = [f"{draft.strategy.value} is not built yet; direct and rolling are"]
+    if lacking := lacking_strategy(draft.strategy):
+        errors["strategy"] = [lacking]
     if require_approval:
-        errors["requireApproval"] = ["approvals are not built yet"]
+        errors["requireApproval"] = [LACKING_APPROVALS]
     if policy.approvals.required:
         errors["targetEnvironment"] = [f"the policy of {draft.environment_name} asks for approvals: not built yet"]
     scan = policy.to_json()["scan"]

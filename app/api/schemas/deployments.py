@@ -21,7 +21,9 @@ from app.api.schemas.fields import (
     status,
     strategy,
 )
+from app.domain.policy import StrategyKind
 from app.orchestrator import environments
+from app.orchestrator.deployments import LACKING_APPROVALS, lacking_strategy
 
 
 class SubmissionInput(Input):
@@ -40,6 +42,19 @@ class SubmissionInput(Input):
     def _email_length(self, value: str | None, data_key: str, **_: Any) -> None:
         if value is not None and len(value) > 254:
             raise ValidationError("must have at most 254 characters")
+
+    @validates("strategy")
+    def _strategy_is_built(self, value: str | None, data_key: str, **_: Any) -> None:
+        """The use case says it, too; here it is named among the other bad fields."""
+        lacking = lacking_strategy(StrategyKind(value)) if value is not None else None
+        if lacking:
+            raise ValidationError(lacking)
+
+    @validates("require_approval")
+    def _approvals_are_built(self, value: bool, data_key: str, **_: Any) -> None:
+        """As with strategies."""
+        if value:
+            raise ValidationError(LACKING_APPROVALS)
 
     @validates("target_environment")
     def _environment_exists(self, value: str, data_key: str, **_: Any) -> None:

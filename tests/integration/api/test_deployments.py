@@ -165,6 +165,18 @@ def test_what_this_version_cannot_do_is_400_and_named(
     assert problem_of(answer)["errors"].keys() == changes.keys()
 
 
+@pytest.mark.parametrize("strategy", ["canary", "blueGreen"])
+def test_what_this_version_cannot_do_is_named_beside_other_bad_fields(
+    published: Publisher, client: FlaskClient, deployer: Headers, strategy: str
+) -> None:
+    alone = submit(client, deployer, submission(strategy=strategy, requireApproval=True))
+    answer = submit(client, deployer, submission(strategy=strategy, requireApproval=True, version="one", force=1))
+    assert answer.status_code == 400
+    errors = problem_of(answer)["errors"]
+    assert errors.keys() == {"strategy", "requireApproval", "version", "force"}
+    assert problem_of(alone)["errors"].items() <= errors.items()
+
+
 def test_lists_are_filtered_and_paged(published: Publisher, client: FlaskClient, log_in: Any) -> None:
     ids = []
     for number in range(5):
