@@ -11,6 +11,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api.dependencies import dependencies
 from app.api.parsing import load
+from app.api.ranges import ignore_useless_range
 from app.api.routing import Call, Routes, page_answer
 from app.api.schemas.fields import PageQuery, is_module_name
 from app.api.schemas.releases import ModuleOutput, PublishForm, ReleaseDetailOutput, ReleaseOutput
@@ -119,6 +120,7 @@ def show_release(call: Call, module_name: str, version: str) -> ResponseReturnVa
 def download(call: Call, module_name: str, version: str) -> ResponseReturnValue:
     """The archive, byte for byte as published; `Range` is honoured."""
     release = releases.release(call.orchestrator, call.requester, module_name, version)
+    ignore_useless_range(request, release.size_bytes)
     return send_file(
         dependencies().artifacts.existing(release.digest),
         mimetype="application/gzip",

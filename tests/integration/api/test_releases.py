@@ -162,6 +162,22 @@ def test_the_artifact_comes_back_whole_and_in_parts(publish: Publisher, client: 
     assert same.status_code == 304
 
 
+def test_ranges_that_are_none_are_ignored(publish: Publisher, client: FlaskClient, viewer: Headers) -> None:
+    content = archive()
+    publish(content)
+    several = "bytes=0-1,5-6"
+    for given in ("items=0-1", "bytes=x", "bytes=5-2", "bytes", "bytes=", "bytes=-", "bytes=1", several, "bytes=-9999999"):
+        answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": given})
+        assert (answer.status_code, answer.data) == (200, content), given
+    for given, part in (("BYTES=0-1", content[:2]), ("bytes=-3", content[-3:]), ("bytes=2-999999999", content[2:])):
+        answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": given})
+        assert (answer.status_code, answer.data) == (206, part), given
+    for given in (f"bytes={len(content)}-", "bytes=99999999-99999999", "bytes=-0"):
+        answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": given})
+        assert answer.status_code == 416 and answer.headers["Content-Range"] == f"bytes */{len(content)}", given
+        problem_of(answer)
+
+
 def test_lists_are_pages_newest_first(publish: Publisher, client: FlaskClient, viewer: Headers) -> None:
     versions = [f"1.{minor}.0" for minor in range(5)]
     for version in versions:
