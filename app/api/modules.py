@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api.dependencies import dependencies
-from app.api.parsing import load
+from app.api.parsing import complain_of_repeated, load
 from app.api.ranges import ignore_useless_range
 from app.api.routing import Call, Routes, page_answer
 from app.api.schemas.fields import PageQuery, is_module_name
@@ -51,6 +51,8 @@ def _upload(module_name: str) -> Upload:
     errors: dict[str, list[str]] = {}
     if not is_module_name(module_name):
         errors["moduleName"] = ["must match ^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$"]
+    complain_of_repeated(request.form, errors)
+    complain_of_repeated(request.files, errors)
     parts: dict[str, Any] = request.form.to_dict()
     for name in _JSON_PARTS:
         if name in parts:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from flask import Request
 from marshmallow import Schema, ValidationError
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from app.domain.errors import Invalid
@@ -31,12 +32,20 @@ def parse(
     values: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
     if query is not None:
+        complain_of_repeated(request.args, errors)
         parameters = load(_instance(query), request.args.to_dict(), errors)
     if body is not None:
         values = load(_instance(body), json_body(request), errors)
     if errors:
         raise Invalid(errors)
     return values, parameters
+
+
+def complain_of_repeated(given: MultiDict[str, Any], errors: Errors) -> None:
+    """What is given twice is half ignored, whichever half is taken: none is a list."""
+    for name, values in given.lists():
+        if len(values) > 1:
+            errors[name[:200]] = ["is given more than once"]
 
 
 @lru_cache(maxsize=256)

@@ -111,6 +111,25 @@ def test_bad_parts_are_all_named(publish: Publisher, parts: dict[str, Any], fiel
     assert problem_of(answer)["errors"].keys() == fields
 
 
+@pytest.mark.parametrize(
+    ("name", "second"),
+    [("artifact", (io.BytesIO(b"x"), "x")), ("signature", "x"), ("keyId", "0" * 16), ("metadata", "{}")],
+)
+def test_a_part_given_twice_is_refused(publish: Publisher, settings: Settings, name: str, second: Any) -> None:
+    content = archive()
+    first: dict[str, Any] = {
+        "artifact": (io.BytesIO(content), "module.tar.gz"),
+        "signature": signatures.sign(publish.key, signatures.Digest.of_bytes(content)),
+        "keyId": signatures.key_id(publish.key.public_key()),
+        "metadata": "{}",
+    }
+    parts: dict[str, Any] = {name: [first[name], second]}
+    answer = publish(content, **parts)
+    assert answer.status_code == 400, answer.text
+    assert problem_of(answer)["errors"] == {name: ["is given more than once"]}
+    assert stored(settings) == []
+
+
 def test_bad_names_in_the_url(publish: Publisher) -> None:
     for name in ("A", "ab-", "x" * 65, "Upper-Case"):
         answer = publish(archive(), name=name)
