@@ -67,6 +67,9 @@ def test_an_idempotency_key_accepts_once(published: Publisher, client: FlaskClie
     for bad in ("", "x" * 256, "\u00e9"):
         answer = submit(client, deployer, **{"Idempotency-Key": bad})
         assert answer.status_code == 400 and "Idempotency-Key" in problem_of(answer)["errors"]
+        headers = {**deployer, "Idempotency-Key": bad}
+        dry = client.post(f"{DEPLOYMENTS}?dryRun=true", json=submission(), headers=headers)
+        assert dry.status_code == 400 and problem_of(dry)["errors"] == problem_of(answer)["errors"]
     assert len(client.get(DEPLOYMENTS, headers=deployer).json) == 1  # type: ignore[arg-type]
 
 
