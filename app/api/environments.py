@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import request
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from app.api.routing import Call, Routes, no_content
@@ -28,10 +28,13 @@ def list_environments(call: Call) -> ResponseReturnValue:
     return [_shown(found) for found in environments.list_environments(call.orchestrator, call.requester)]
 
 
-@routes.get("/environments/<name>", role=Role.VIEWER, answers={200: EnvironmentOutput}, problems=(404,))
+@routes.get("/environments/<name>", role=Role.VIEWER, answers={200: EnvironmentOutput, 304: None}, problems=(404,))
 def show(call: Call, name: str) -> ResponseReturnValue:
     """One environment with its policy; the ETag is what a PUT needs."""
-    return _answer(environments.environment(call.orchestrator, call.requester, name))
+    view = environments.environment(call.orchestrator, call.requester, name)
+    if request.if_none_match.contains_weak(str(view.version)):
+        return Response(status=304, headers={"ETag": _etag(view)})
+    return _answer(view)
 
 
 @routes.operation(
@@ -86,7 +89,11 @@ def delete(call: Call, name: str) -> ResponseReturnValue:
 
 
 def _answer(view: EnvironmentView) -> ResponseReturnValue:
-    return _shown(view), 201 if view.created else 200, {"ETag": f'"{view.version}"'}
+    return _shown(view), 201 if view.created else 200, {"ETag": _etag(view)}
+
+
+def _etag(view: EnvironmentView) -> str:
+    return f'"{view.version}"'
 
 
 def _shown(view: EnvironmentView) -> dict[str, Any]:

@@ -53,6 +53,16 @@ def test_a_policy_is_changed_by_who_read_it_last(
     assert (row[2]["maxFailedNodes"], row[3]["maxFailedNodes"]) == (0, 2)
 
 
+def test_an_environment_that_is_known_already_is_304(client: FlaskClient, viewer: Headers) -> None:
+    path = f"{ENVIRONMENTS}/QA"
+    etag = client.get(path, headers=viewer).headers["ETag"]
+    for known in (etag, f'"x", W/{etag}', "*"):
+        answer = client.get(path, headers={**viewer, "If-None-Match": known})
+        assert (answer.status_code, answer.data, answer.headers["ETag"]) == (304, b"", etag), known
+    for other in ('"x"', etag.strip('"') * 9):
+        assert client.get(path, headers={**viewer, "If-None-Match": other}).status_code == 200
+
+
 def test_an_environment_is_made_and_removed(
     client: FlaskClient, admin: Headers, deployer: Headers, publish: Publisher
 ) -> None:
