@@ -13,7 +13,7 @@ import psycopg
 import sqlalchemy.exc
 import structlog
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 from app.api.tracing import HEADER, trace_id
 from app.domain import errors
@@ -107,8 +107,22 @@ def _http(error: HTTPException) -> Response:
         return Response(status=error.response.status_code, headers=list(error.response.headers.items()))
     status = HTTPStatus(error.code or 500)
     keep = {name: value for name, value in error.get_headers() if name in ("Allow", "Content-Range", "Retry-After")}
-    field_errors = {"body": [error.description or error.name]} if status is HTTPStatus.BAD_REQUEST else None
-    return problem(status, error.description or error.name, field_errors=field_errors, headers=keep)
+    detail = _detail(error)
+    field_errors = {"body": [detail]} if status is HTTPStatus.BAD_REQUEST else None
+    return problem(status, detail, field_errors=field_errors, headers=keep)
+
+
+def _detail(error: HTTPException) -> str:
+    """The framework's sentence, or ours where that one is for who types addresses, or says less than is known."""
+    if isinstance(error, NotFound) and error.description == NotFound.description:
+        return "There is nothing under this path; an id in it must be a UUID."
+    if isinstance(error, RequestEntityTooLarge):
+        most, parts = request.max_content_length, request.max_form_parts
+        if request.mimetype == "multipart/form-data" and (request.content_length or 0) <= (most or 0):
+            texts = request.max_form_memory_size
+            return f"The body may have {most} bytes, in {parts} parts; a part that is no file {texts} bytes."
+        return f"The body is larger than {most} bytes."
+    return error.description or error.name
 
 
 def _database_away(error: Exception) -> Response:

@@ -158,7 +158,9 @@ def test_bad_submissions_are_400(client: FlaskClient, deployer: Headers, body: A
 def test_bad_bodies(client: FlaskClient, deployer: Headers, content: bytes, content_type: str, status: int) -> None:
     answer = client.post(DEPLOYMENTS, data=content, content_type=content_type, headers=deployer)
     assert answer.status_code == status
-    problem_of(answer)
+    body = problem_of(answer)
+    if status == 413:
+        assert body["detail"] == "The body is larger than 262144 bytes."
 
 
 def test_no_such_release_is_404(published: Publisher, client: FlaskClient, deployer: Headers) -> None:
@@ -245,7 +247,7 @@ def test_unknown_deployments_are_404(client: FlaskClient, deployer: Headers) -> 
         for identity in (str(uuid4()), "17"):
             answer = client.get(f"{DEPLOYMENTS}/{identity}{path}", headers=deployer)
             assert answer.status_code == 404
-            problem_of(answer)
+            assert "spelling" not in problem_of(answer)["detail"]
     for action in ("cancel", "pause", "resume", "promote", "retry", "rollback"):
         answer = client.post(f"{DEPLOYMENTS}/{uuid4()}/{action}", headers=deployer)
         assert answer.status_code == 404

@@ -158,8 +158,11 @@ def test_too_large_is_413_by_length_and_by_content(
         environ_overrides={"CONTENT_LENGTH": str(1024**3)},
     )
     assert answer.status_code == 413
-    problem_of(answer)
-    assert publish(b"x" * (settings.archive_bytes + 1)).status_code == 413
+    assert f" {settings.archive_bytes + 256 * 1024} bytes" in problem_of(answer)["detail"]
+    over = publish(b"x" * (settings.archive_bytes + 1))
+    assert over.status_code == 413 and f" {settings.archive_bytes} bytes" in problem_of(over)["detail"]
+    many = publish(archive(), **{f"part-{number}": "x" for number in range(30)})
+    assert many.status_code == 413 and " 20 parts" in problem_of(many)["detail"]
     assert publish(b"x" * (settings.archive_bytes * 2)).status_code == 413
     assert stored(settings) == []
 
