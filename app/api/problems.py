@@ -48,23 +48,31 @@ def problem(
     extra: Mapping[str, Any] | None = None,
 ) -> Response:
     """One problem. `error` repeats `detail` for old clients."""
-    body: dict[str, Any] = {
-        "type": f"urn:hotswap:problem:{status.name.lower().replace('_', '-')}",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "instance": request.path,
-        "error": " ".join(detail.split()),
-        "traceId": trace_id(),
-        **(extra or {}),
-    }
-    if field_errors is not None:
-        body["errors"] = {field: list(messages) for field, messages in field_errors.items()}
+    body = problem_body(status, detail, instance=request.path, trace=trace_id(), field_errors=field_errors)
+    body.update(extra or {})
     response = Response(json.dumps(body), status.value, content_type=CONTENT_TYPE)
     response.headers[HEADER] = trace_id()
     for name, value in (headers or {}).items():
         response.headers[name] = value
     return response
+
+
+def problem_body(
+    status: HTTPStatus, detail: str, *, instance: str, trace: str, field_errors: Mapping[str, Sequence[str]] | None
+) -> dict[str, Any]:
+    """The body of one, also for a server that has no request yet."""
+    body: dict[str, Any] = {
+        "type": f"urn:hotswap:problem:{status.name.lower().replace('_', '-')}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "instance": instance,
+        "error": " ".join(detail.split()),
+        "traceId": trace,
+    }
+    if field_errors is not None:
+        body["errors"] = {field: list(messages) for field, messages in field_errors.items()}
+    return body
 
 
 def register(app: Flask) -> None:

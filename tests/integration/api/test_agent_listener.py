@@ -102,6 +102,17 @@ def module(name: str, version: str = "1.0.0", **changes: Any) -> dict[str, Any]:
     }
 
 
+def test_what_cannot_be_read_is_a_problem(fleet: Fleet) -> None:
+    with fleet.node(uuid4()) as node:
+        for status, answer in (
+            (414, node.get("/agent/v1/artifacts/" + "x" * 5000)),
+            (431, node.get("/agent/v1/artifacts/x", headers={"X": "x" * 20_000})),
+        ):
+            assert answer.status_code == status
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.json()["status"] == status
+
+
 def test_a_nodes_life(fleet: Fleet, client: FlaskClient, admin: Headers, orchestrator: Orchestrator) -> None:
     node_id = uuid4()
 
