@@ -13,6 +13,7 @@ import psycopg
 import sqlalchemy.exc
 import structlog
 from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 from app.api.tracing import HEADER, trace_id
@@ -79,6 +80,7 @@ def register(app: Flask) -> None:
     """Let every error of this application be answered as a problem."""
     app.register_error_handler(errors.HotSwapError, _refusal)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(ParseException, lambda error: _refusal(malformed(error)))
     for away in (
         sqlalchemy.exc.OperationalError,
         sqlalchemy.exc.InterfaceError,
@@ -118,6 +120,11 @@ def _http(error: HTTPException) -> Response:
     detail = _detail(error)
     field_errors = {"body": [detail]} if status is HTTPStatus.BAD_REQUEST else None
     return problem(status, detail, field_errors=field_errors, headers=keep)
+
+
+def malformed(error: ParseException) -> errors.Invalid:
+    """A body that is not as its Transfer-Encoding says: the server finds it while the application reads."""
+    return errors.Invalid({"body": [f"cannot be read: {_first_line(error)}"]})
 
 
 def _detail(error: HTTPException) -> str:
