@@ -133,6 +133,7 @@ class Settings(BaseModel):
     archive_entries: Count = 20_000
     archive_ratio: Count = 200
     body_bytes: Count = 1 * _MIB  # of a JSON body
+    body_timeout: Seconds = 10  # in which a JSON body must have arrived
 
     # Time limits of calls that leave the process.
     database_connect_timeout: Seconds = 3

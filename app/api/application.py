@@ -7,6 +7,7 @@ from apispec import APISpec
 
 from app.api import (
     authentication,
+    bodies,
     clusters,
     deployment_events,
     deployments,
@@ -22,6 +23,7 @@ from app.api import (
     tokens,
     uploads,
 )
+from app.api.bodies import Bodies
 from app.api.dependencies import Dependencies
 from app.api.routing import Operation
 from app.api.specification import describe
@@ -71,9 +73,11 @@ def create_app(orchestrator: Orchestrator, *, node_logs: NodeLogs | None = None)
         events=EventWatch(orchestrator),
         node_logs=node_logs or Nodes(settings),
         streams=Streams(max(1, settings.api_threads // 2)),
+        bodies=Bodies(settings.api_threads, settings.body_timeout),
     ).attach(app.extensions)
     tokens.configure(app, settings)
     observation.register(app)
+    bodies.register(app)
     problems.register(app)
     for routes in ROUTES:
         routes.register(app)

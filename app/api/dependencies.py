@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from app.api.bodies import Bodies
 from app.api.streaming import Streams
 from app.infrastructure.artifacts import ArtifactStore
 from app.orchestrator.context import Orchestrator
@@ -24,6 +25,7 @@ class Dependencies:
     events: EventWatch
     node_logs: NodeLogs
     streams: Streams
+    bodies: Bodies
 
     def attach(self, extensions: dict[str, object]) -> None:
         extensions[_KEY] = self

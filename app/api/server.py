@@ -17,6 +17,7 @@ import selectors
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from http import HTTPStatus
@@ -55,6 +56,8 @@ class ClientSocket(socket.socket):
     """A client's connection, whose reads end at `deadline` (of `time.monotonic()`) however little comes how often."""
 
     deadline: float | None = None
+    # Called before a read that has to wait; what it raises, the read raises.
+    before_waiting: Callable[[], None] | None = None
     request: Any = None
     path = ""
     _begun: float | None = None
@@ -67,17 +70,27 @@ class ClientSocket(socket.socket):
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Raises TimeoutError at the deadline, or when nothing came for the socket's timeout."""
-        if self.deadline is None:
+        if self.deadline is None and self.before_waiting is None:
             return super().recv(size, flags)
-        remaining = self.deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("the time for this body is over")
         silence = self.gettimeout()
-        self.settimeout(remaining if silence is None else min(remaining, silence))
         try:
+            self.setblocking(False)
+            return super().recv(size, flags)
+        except BlockingIOError:
+            if self.before_waiting is not None:
+                self.before_waiting()
+            self.settimeout(self._patience(silence))
             return super().recv(size, flags)
         finally:
             self.settimeout(silence)
+
+    def _patience(self, silence: float | None) -> float | None:
+        if self.deadline is None:
+            return silence
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the time for this body is over")
+        return remaining if silence is None else min(remaining, silence)
 
     def close_after_answer(self) -> None:
         """Announce and do so, instead of reading what the client may still send."""
@@ -158,7 +171,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             return super().handle_request(req, conn)
         finally:
-            client.deadline, client.request = None, None
+            client.deadline, client.before_waiting, client.request = None, None, None
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what was refused without the application, or what broke in it before it answered."""

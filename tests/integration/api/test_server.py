@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ from tests.integration.api.serving import serving
 
 PATIENCE = 30.0
 THREADS = 4
+BODY_SECONDS = 5
 # What a load balancer waits for, on a machine that has more to do.
 SOON = 2.0
+LOGIN = "POST /api/v1/authentication/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,7 @@ def served(environment: Headers, log: Path) -> Iterator[tuple[str, int]]:
     few = {
         "HOTSWAP_API_PROCESSES": "1",
         "HOTSWAP_API_THREADS": str(THREADS),
+        "HOTSWAP_BODY_TIMEOUT": str(BODY_SECONDS),
     }
 
     def answers() -> bool:
@@ -135,11 +139,112 @@ def test_requests_on_one_connection(served: tuple[str, int]) -> None:
     asked = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
     with connected(served, asked) as connection:
         for _ in range(3):
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            received = b""
+            while not received.endswith(b"}\n"):
+                piece = connection.recv(65536)
+                assert piece
+                received += piece
+            assert received.startswith(b"HTTP/1.1 200")
             connection.sendall(asked.encode())
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall((asked * 3 + asked.replace("x\r\n", "x\r\nConnection: close\r\n")).encode())
         received = b""
         while piece := connection.recv(65536):
             received += piece
-    assert received.count(b"HTTP/1.1 200") == 4
+    assert received.count(b"HTTP/1.1 200") == 5
+
+
+def chunked(path: str, content_type: str, token: str, body: str) -> str:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nAuthorization: {token}\r\n"
+        f"Transfer-Encoding: chunked\r\n\r\n{body}"
+    )
+
+
+PART = '--x\r\nContent-Disposition: form-data; name="artifact"; filename="a"\r\n\r\nabc'
+FORM = "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"), [("deployments", "application/json"), ("modules/a-b/releases", FORM)]
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        "zz\r\nxx\r\n",  # no number
+        "2\r\nxxyy\r\n",  # no end of a chunk
+        "2;=\r\nxx\r\n",  # no extension
+        f"{len(PART):x}\r\n{PART}\r\nzz\r\n",
+        "0\r\nnonsense\r\n\r\n",  # no trailer
+        f"{len(PART):x}\r\n{PART}\r\n",  # breaks off
+        "ff\r\nxx",
+    ],
+)
+def test_a_body_that_is_not_chunked_as_it_says_is_400(
+    served: tuple[str, int], api: httpx.Client, log: Path, path: str, content_type: str, body: str
+) -> None:
+    said = chunked(f"/api/v1/{path}", content_type, api.headers["Authorization"], body)
+    with connected(served, said) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        status, headers, answer = answer_of(connection)
+    assert status == 400 and answer["errors"].keys() == {"body"}, answer
+    check_problem(status, headers, answer)
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_body_shorter_than_it_says_is_400(served: tuple[str, int], api: httpx.Client) -> None:
+    said = LOGIN + "Content-Length: 500\r\n\r\n{}"
+    with connected(served, said) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        status, headers, answer = answer_of(connection)
+    assert (status, answer["errors"]) == (400, {"body": ["ended before it was whole"]})
+    check_problem(status, headers, answer)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 500", "Transfer-Encoding: chunked"])
+def test_slow_bodies_leave_threads_for_all_else(served: tuple[str, int], api: httpx.Client, framing: str) -> None:
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connected(served, f"{LOGIN}{framing}\r\n\r\n1")) for _ in range(20 * THREADS)]
+        for _ in range(3):
+            assert_live_soon(served)
+            assert api.get("/api/v1/deployments").status_code == 200
+        assert time.monotonic() - begun < BODY_SECONDS, "what is asserted was so while bodies were awaited"
+        answers = [answer_of(connection) for connection in slow]
+    for answer in answers:
+        check_problem(*answer)
+        assert answer[0] == 408 or (answer[0] == 503 and int(answer[1]["retry-after"]) > 0)
+    assert {status for status, _, _ in answers} == {408, 503}
+    assert api.post("/api/v1/deployments", json={}).status_code == 400, "places are given back"
+
+
+def test_a_body_that_trickles_has_a_time_and_an_upload_has_not(served: tuple[str, int], api: httpx.Client) -> None:
+    upload = chunked("/api/v1/modules/a-b/releases", FORM, api.headers["Authorization"], "")
+    token = f"Authorization: {api.headers['Authorization']}\r\n"
+    deployment = LOGIN.replace("authentication/login", "deployments") + token + "Content-Length: 100000\r\n\r\n"
+    for said, piece, expected in ((deployment, b"1", 408), (upload, b"1\r\nx\r\n", None)):
+        with connected(served, said) as connection:
+            begun, answered = time.monotonic(), False
+            while not answered and time.monotonic() < begun + (PATIENCE if expected else 2 * BODY_SECONDS):
+                connection.sendall(piece)
+                answered = bool(select.select([connection], [], [], 0.1)[0])
+            assert answered is (expected is not None)
+            if expected:
+                check_problem(*answer_of(connection))
+                assert time.monotonic() - begun >= BODY_SECONDS
+
+
+def test_what_is_refused_before_its_body_is_read_waits_for_nothing(served: tuple[str, int]) -> None:
+    """Unread bodies: of who may not, of paths that are none, of requests that need no body."""
+    with ExitStack() as stack:
+        for line, status in (
+            ("POST /api/v1/deployments", 401),
+            ("POST /nothing", 404),
+            ("GET /health/live", 200),
+            ("DELETE /health/live", 405),
+        ):
+            said = f"{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n1"
+            slow = [stack.enter_context(connected(served, said)) for _ in range(3 * THREADS)]
+            assert_live_soon(served)
+            for connection in slow:
+                answered, headers, _ = answer_of(connection)
+                assert (answered, headers["connection"]) == (status, "close")
