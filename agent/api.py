@@ -17,7 +17,7 @@ from agent.config import AgentLimits
 from agent.engine import Answer, Engine
 from agent.journal import Journal
 from agent.metrics import Counters
-from agent.module_log import current_log
+from agent.module_log import current_log, newest, written_logs
 from agent.module_metrics import scrape
 from agent.node_state import NodeState
 from agent.paths import NodeFolders
@@ -155,8 +155,8 @@ class Api:
         key = self._known(request)
         count = int(min(_number(request, "bytes", DEFAULT_LOG_BYTES), MOST_LOG_BYTES))
         if request.query.get("follow") not in ("1", "true"):
-            file = current_log(self._parts.journal, self._parts.folders, key)
-            body = await asyncio.to_thread(logs.newest, file, count)
+            written = written_logs(self._parts.journal, self._parts.folders, key)
+            body = await asyncio.to_thread(newest, written, count)
             return web.Response(body=body, content_type="text/plain", charset="utf-8")
         return await self._follow(request, key, count)
 

@@ -15,6 +15,7 @@ class FailureCode(StrEnum):
     FETCH_FAILED = "fetch_failed"
     VERIFICATION_FAILED = "verification_failed"
     BAD_ARCHIVE = "bad_archive"
+    INSUFFICIENT_RESOURCES = "insufficient_resources"
     NEVER_HEALTHY = "never_healthy"
     EXITED = "exited"
     NOT_LISTENING = "not_listening"

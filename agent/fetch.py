@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import ssl
 import time
@@ -18,6 +19,8 @@ from agent.failures import FailureCode, OperationFailed
 from agent.protocol import Target
 from agent.tls import ORCHESTRATOR_NAME
 from agent.writing import write_all
+
+log = logging.getLogger(__name__)
 
 CHUNK = 64 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0  # between attempts, seconds; the operation's timeout ends them
@@ -53,12 +56,30 @@ class Fetcher:
                 FailureCode.BAD_ARCHIVE, f"the archive has {target.size_bytes} bytes, the limit is {self._largest}"
             )
         self._folder.mkdir(parents=True, exist_ok=True)
+        part = self.part_of(target.digest)
+        found = await self._download(target, patience)
+        if found is None:
+            found = await asyncio.to_thread(_digest_of, part)
+            if found != target.digest:
+                # What was there before is to blame as much as what came: parts are not synced, so a power cut may
+                # leave one of the right size and without its bytes.
+                log.warning("the part of %s was damaged: it is fetched again, whole", target.digest)
+                os.truncate(part, 0)
+                found = await self._download(target, patience) or await asyncio.to_thread(_digest_of, part)
+        if found != target.digest:
+            part.unlink(missing_ok=True)
+            raise OperationFailed(
+                FailureCode.VERIFICATION_FAILED, f"what came for {target.digest} has the digest {found}"
+            )
+        return part
+
+    async def _download(self, target: Target, patience: float) -> str | None:
+        """Make the part as long as the archive; the digest of all of it, None where not all came in one attempt."""
         pause, attempt, have, progressed = FIRST_PAUSE, 0, -1, time.monotonic()
         while True:
             url = f"{self._urls[attempt % len(self._urls)]}/agent/v1/artifacts/{target.digest}"
             try:
-                found = await self._continue(url, target)
-                break
+                return await self._continue(url, target)
             except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
                 problem = f"{url}: {type(error).__name__}: {error}"
             size = self.part_of(target.digest).stat().st_size
@@ -69,15 +90,6 @@ class Fetcher:
             attempt += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-        part = self.part_of(target.digest)
-        if found is None:  # not all of it came in this attempt
-            found = await asyncio.to_thread(_digest_of, part)
-        if found != target.digest:
-            part.unlink(missing_ok=True)
-            raise OperationFailed(
-                FailureCode.VERIFICATION_FAILED, f"what came for {target.digest} has the digest {found}"
-            )
-        return part
 
     async def _continue(self, url: str, target: Target) -> str | None:
         """Get what is missing; the digest of the whole where all of it came now, None where a part was there."""

@@ -18,11 +18,13 @@ LARGEST_LINE = 65536
 
 
 class NoAnswer(Exception):
-    """The module did not give an HTTP answer. `connected`: the kernel at least took the connection."""
+    """The module did not give an HTTP answer. `connected`: the kernel at least took the connection; `timed_out`: it
+    was we who ended the waiting."""
 
-    def __init__(self, message: str, *, connected: bool) -> None:
+    def __init__(self, message: str, *, connected: bool, timed_out: bool = False) -> None:
         super().__init__(message)
         self.connected = connected
+        self.timed_out = timed_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ async def get(where: tuple[str, int] | ProbeSource, path: str, timeout: float) -
                 writer.close()
     except TimeoutError:
         waited = "connected, but got no answer" if connected else "could not connect"
-        raise NoAnswer(f"{waited} within {timeout:g} s", connected=connected) from None
+        raise NoAnswer(f"{waited} within {timeout:g} s", connected=connected, timed_out=True) from None
     except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         message = str(error) or type(error).__name__
         raise NoAnswer(message, connected=connected) from error

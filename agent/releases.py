@@ -14,6 +14,7 @@ from agent.failures import FailureCode, OperationFailed
 from agent.manifest import MANIFEST_NAME, Manifest, ManifestInvalid, parse_manifest
 from agent.paths import ModuleFolder
 from agent.protocol import Target
+from agent.resources import check_resources
 from agent.signatures import Digest
 
 HALF_DONE = ".unpacking-"
@@ -42,7 +43,7 @@ def usable(release: Path) -> bool:
 def install(archive: Path, target: Target, name: str, folder: ModuleFolder, limits: Limits) -> Path:
     """Unpack a verified archive to its place, durably. Blocking; runs in a thread.
 
-    Raises `OperationFailed` (bad_archive) and `OSError` of the disk; then nothing is left of it.
+    Raises `OperationFailed` (bad_archive, insufficient_resources), `OSError` of the disk; then nothing is left of it.
     """
     folder.make()
     place = folder.release(target.version, target.digest)
@@ -51,6 +52,7 @@ def install(archive: Path, target: Target, name: str, folder: ModuleFolder, limi
         with archive.open("rb") as file:
             manifest = unpack(file, half_done, limits, Digest.parse(target.digest)).manifest
         _check_names(manifest, name, target.version)
+        check_resources(manifest.resources, folder.data)
         _link_shared(manifest, half_done, folder)
         half_done.rename(place)
         sync_folder(folder.releases)

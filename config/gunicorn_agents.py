@@ -16,7 +16,7 @@ __all__ = ["child_exit"]
 _settings = settings_or_exit()
 
 bind = [f"{_settings.agent_host}:{_settings.agent_port}"]
-worker_class = "gthread"
+worker_class = "app.api.server.Worker"
 workers = 1
 threads = _settings.agent_threads  # an artifact's download holds one
 preload_app = True

@@ -7,7 +7,7 @@ from config.settings import settings_or_exit
 _settings = settings_or_exit()
 
 bind = [f"{_settings.host}:{_settings.port}"]
-worker_class = "gthread"
+worker_class = "app.api.server.Worker"
 workers = _settings.api_processes
 threads = _settings.api_threads  # each stream of events holds one
 preload_app = True  # one copy of the imports in memory; nothing may connect at import

@@ -163,6 +163,7 @@ class Settings(BaseModel):
     archive_entries: Count = 20_000
     archive_ratio: Count = 200
     body_bytes: Count = 1 * _MIB  # of a JSON body
+    body_timeout: Seconds = 10  # in which a JSON body must have arrived
 
     # What a build, a test or a scanner may use, and where tools are besides the system's own.
     build_timeout: Annotated[float, Field(gt=0, le=3600)] = 3600  # a manifest may ask for less

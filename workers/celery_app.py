@@ -62,7 +62,6 @@ def _application(name: str, backend: str, *, current: bool) -> Celery:
         worker_enable_soft_shutdown_on_idle=False,
         worker_proc_alive_timeout=60,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_direct=True,
         worker_hijack_root_logger=False,
         worker_send_task_events=True,
         task_send_sent_event=False,

@@ -71,7 +71,11 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a node must have free; `None` is not checked and not limited. Memory and disk are in MiB."""
+    """What a node must have; `None` is not checked and not limited. Memory and disk are in MiB.
+
+    Checked once, when the release comes to a node (agent/resources.py): memory and processors against all that the node
+    may use, disk against what is free. Memory is then enforced as well.
+    """
 
     memory_mb: int | None = None
     cpu_cores: float | None = None

@@ -12,6 +12,7 @@ from werkzeug.wsgi import FileWrapper
 from app.api import observation, problems
 from app.api.node_identity import node_identity
 from app.api.parsing import parse
+from app.api.ranges import ignore_useless_range
 from app.api.schemas.heartbeats import HeartbeatInput
 from app.domain.errors import NotFound
 from app.infrastructure.artifacts import ArtifactStore
@@ -45,6 +46,7 @@ def create_agent_app(orchestrator: Orchestrator) -> Flask:
         if not _DIGEST.fullmatch(digest):
             raise NotFound("An artifact is named by sha256: and 64 lower-case hex digits.")
         path = artifacts.existing(digest)
+        ignore_useless_range(request, path.stat().st_size)
         # Over TLS there is no sendfile: a hundred nodes that fetch at once are served in large pieces.
         request.environ["wsgi.file_wrapper"] = _LargePieces
         return send_file(path, mimetype="application/gzip", conditional=True, etag=digest)

@@ -9,6 +9,7 @@ from app.api import (
     api_tokens,
     approvals,
     authentication,
+    bodies,
     clusters,
     deployment_events,
     deployments,
@@ -27,6 +28,7 @@ from app.api import (
     uploads,
     users,
 )
+from app.api.bodies import Bodies
 from app.api.dependencies import Dependencies
 from app.api.routing import Operation
 from app.api.specification import describe
@@ -85,9 +87,11 @@ def create_app(orchestrator: Orchestrator, *, node_logs: NodeLogs | None = None)
         node_logs=node_logs or Nodes(settings),
         streams=Streams(max(1, settings.api_threads // 2)),
         token_use=TokenUse(orchestrator.database),
+        bodies=Bodies(settings.api_threads, settings.body_timeout),
     ).attach(app.extensions)
     tokens.configure(app, settings)
     observation.register(app)
+    bodies.register(app)
     problems.register(app)
     for routes in ROUTES:
         routes.register(app)

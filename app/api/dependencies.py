@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from app.api.bodies import Bodies
 from app.api.streaming import Streams
 from app.infrastructure.artifacts import ArtifactStore
 from app.orchestrator.context import Orchestrator
@@ -28,6 +29,7 @@ class Dependencies:
     node_logs: NodeLogs
     streams: Streams
     token_use: TokenUse
+    bodies: Bodies
 
     def attach(self, extensions: dict[str, object]) -> None:
         extensions[_KEY] = self

@@ -22,7 +22,8 @@ def summary(row: Deployment, now: datetime | None) -> dict[str, Any]:
         "executionId": str(row.id),
         "kind": row.kind,
         "moduleName": row.module_name,
-        "version": row.version,
+        # Of one that goes back to having no release.
+        "version": row.version if row.digest else None,
         "targetEnvironment": row.environment_name,
         "status": row.status,
         "requestedBy": row.requested_by,

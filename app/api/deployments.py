@@ -54,6 +54,7 @@ _LONGEST_KEY = 255
 def submit(call: Call) -> ResponseReturnValue:
     """Bring a release to an environment. With `dryRun=true` only the plan is answered, and nothing changes."""
     submission = Submission(**call.body)
+    idempotency_key = _idempotency_key()
     if call.query["dry_run"]:
         return deployments.dry_run(call.orchestrator, call.requester, submission)
     accepted = deployments.submit(
@@ -61,7 +62,7 @@ def submit(call: Call) -> ResponseReturnValue:
         call.requester,
         submission,
         trace_id=call.trace_id,
-        idempotency_key=_idempotency_key(),
+        idempotency_key=idempotency_key,
         body_hash=_hash(request.get_json()),
     )
     return _accepted(accepted)

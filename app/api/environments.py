@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from app.api.preconditions import etag, expected_version
@@ -28,10 +29,13 @@ def list_environments(call: Call) -> ResponseReturnValue:
     return [_shown(found) for found in environments.list_environments(call.orchestrator, call.requester)]
 
 
-@routes.get("/environments/<name>", role=Role.VIEWER, answers={200: EnvironmentOutput}, problems=(404,))
+@routes.get("/environments/<name>", role=Role.VIEWER, answers={200: EnvironmentOutput, 304: None}, problems=(404,))
 def show(call: Call, name: str) -> ResponseReturnValue:
     """One environment with its policy; the ETag is what a PUT needs."""
-    return _answer(environments.environment(call.orchestrator, call.requester, name))
+    view = environments.environment(call.orchestrator, call.requester, name)
+    if request.if_none_match.contains_weak(str(view.version)):
+        return Response(status=304, headers=etag(view.version))
+    return _answer(view)
 
 
 @routes.operation(

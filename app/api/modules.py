@@ -10,7 +10,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import file_answers
 from app.api.dependencies import dependencies
-from app.api.parsing import json_value, load
+from app.api.parsing import complain_of_repeated, json_value, load
 from app.api.routing import Call, Routes, page_answer
 from app.api.schemas.fields import is_module_name
 from app.api.schemas.releases import (
@@ -59,6 +59,8 @@ def _upload(module_name: str) -> Upload:
     errors: dict[str, list[str]] = {}
     if not is_module_name(module_name):
         errors["moduleName"] = ["must match ^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$"]
+    complain_of_repeated(request.form, errors)
+    complain_of_repeated(request.files, errors)
     parts: dict[str, Any] = request.form.to_dict()
     for name in _JSON_PARTS:
         if name in parts:

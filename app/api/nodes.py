@@ -79,7 +79,12 @@ def remove(call: Call, node_id: UUID) -> ResponseReturnValue:
     problems=(404, 429),
 )
 def module_log(call: Call, node_id: UUID, module_name: str) -> ResponseReturnValue:
-    """What a module wrote on this node, newest part; with `Accept: text/event-stream` it follows."""
+    """What a module wrote on this node, newest part; with `Accept: text/event-stream` it follows.
+
+    Read, it is what was written on both sides and by hooks, so also by a release that failed or ran before: what was
+    written last is at the end, each has an equal share of `bytes`, and where there are several a line before each says
+    whose it is. Followed, it is that of the active side only.
+    """
     if not is_module_name(module_name):
         raise NotFound(f"There is no module {module_name} on this node.")
     shared, size = dependencies(), call.query["bytes"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -33,7 +33,10 @@ def parse(
     values: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
     if query is not None:
-        parameters = load(_instance(query), _arguments(_instance(query), request.args), errors)
+        schema = _instance(query)
+        several = _of_several(schema)
+        complain_of_repeated(request.args, errors, several)
+        parameters = load(schema, _arguments(several, request.args), errors)
     if body is not None:
         values = load(_instance(body), json_body(request), errors)
     if errors:
@@ -41,10 +44,21 @@ def parse(
     return values, parameters
 
 
-def _arguments(schema: Schema, given: MultiDict[str, str]) -> dict[str, Any]:
+def _of_several(schema: Schema) -> set[str | None]:
+    """The fields of a query string that may be given several times."""
+    return {field.data_key for field in schema.fields.values() if isinstance(field, fields.List)}
+
+
+def _arguments(several: set[str | None], given: MultiDict[str, str]) -> dict[str, Any]:
     """The query string: every value of what may have several, the first of all else."""
-    several = {field.data_key for field in schema.fields.values() if isinstance(field, fields.List)}
     return {name: given.getlist(name) if name in several else given[name] for name in given}
+
+
+def complain_of_repeated(given: MultiDict[str, Any], errors: Errors, several: Collection[str | None] = ()) -> None:
+    """What is given twice, and may not be, is half ignored, whichever half is taken."""
+    for name, values in given.lists():
+        if len(values) > 1 and name not in several:
+            errors[name[:200]] = ["is given more than once"]
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,8 @@ import psycopg
 import sqlalchemy.exc
 import structlog
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 from app.api.tracing import HEADER, trace_id
 from app.domain import errors
@@ -49,18 +50,8 @@ def problem(
     extra: Mapping[str, Any] | None = None,
 ) -> Response:
     """One problem. `error` repeats `detail` for old clients."""
-    body: dict[str, Any] = {
-        "type": f"urn:hotswap:problem:{status.name.lower().replace('_', '-')}",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "instance": request.path,
-        "error": " ".join(detail.split()),
-        "traceId": trace_id(),
-        **(extra or {}),
-    }
-    if field_errors is not None:
-        body["errors"] = {field: list(messages) for field, messages in field_errors.items()}
+    body = problem_body(status, detail, instance=request.path, trace=trace_id(), field_errors=field_errors)
+    body.update(extra or {})
     response = Response(json.dumps(body), status.value, content_type=CONTENT_TYPE)
     response.headers[HEADER] = trace_id()
     for name, value in (headers or {}).items():
@@ -68,10 +59,29 @@ def problem(
     return response
 
 
+def problem_body(
+    status: HTTPStatus, detail: str, *, instance: str, trace: str, field_errors: Mapping[str, Sequence[str]] | None
+) -> dict[str, Any]:
+    """The body of one, also for a server that has no request yet."""
+    body: dict[str, Any] = {
+        "type": f"urn:hotswap:problem:{status.name.lower().replace('_', '-')}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "instance": instance,
+        "error": " ".join(detail.split()),
+        "traceId": trace,
+    }
+    if field_errors is not None:
+        body["errors"] = {field: list(messages) for field, messages in field_errors.items()}
+    return body
+
+
 def register(app: Flask) -> None:
     """Let every error of this application be answered as a problem."""
     app.register_error_handler(errors.HotSwapError, _refusal)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(ParseException, lambda error: _refusal(malformed(error)))
     for away in (
         sqlalchemy.exc.OperationalError,
         sqlalchemy.exc.InterfaceError,
@@ -108,8 +118,27 @@ def _http(error: HTTPException) -> Response:
         return Response(status=error.response.status_code, headers=list(error.response.headers.items()))
     status = HTTPStatus(error.code or 500)
     keep = {name: value for name, value in error.get_headers() if name in ("Allow", "Content-Range", "Retry-After")}
-    field_errors = {"body": [error.description or error.name]} if status is HTTPStatus.BAD_REQUEST else None
-    return problem(status, error.description or error.name, field_errors=field_errors, headers=keep)
+    detail = _detail(error)
+    field_errors = {"body": [detail]} if status is HTTPStatus.BAD_REQUEST else None
+    return problem(status, detail, field_errors=field_errors, headers=keep)
+
+
+def malformed(error: ParseException) -> errors.Invalid:
+    """A body that is not as its Transfer-Encoding says: the server finds it while the application reads."""
+    return errors.Invalid({"body": [f"cannot be read: {_first_line(error)}"]})
+
+
+def _detail(error: HTTPException) -> str:
+    """The framework's sentence, or ours where that one is for who types addresses, or says less than is known."""
+    if isinstance(error, NotFound) and error.description == NotFound.description:
+        return "There is nothing under this path; an id in it must be a UUID."
+    if isinstance(error, RequestEntityTooLarge):
+        most, parts = request.max_content_length, request.max_form_parts
+        if request.mimetype == "multipart/form-data" and (request.content_length or 0) <= (most or 0):
+            texts = request.max_form_memory_size
+            return f"The body may have {most} bytes, in {parts} parts; a part that is no file {texts} bytes."
+        return f"The body is larger than {most} bytes."
+    return error.description or error.name
 
 
 def _database_away(error: Exception) -> Response:

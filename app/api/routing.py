@@ -89,6 +89,8 @@ class Operation:
             raise NotFound("There is no such resource.")
         if self.body_bytes is not None:
             request.max_content_length = self.body_bytes()
+        if self.body is not None or self.form is not None:
+            dependencies().bodies.guard(request, upload=self.form is not None)
         body, query = parse(request, self.body, self.query)
         call = Call(dependencies().orchestrator, body, query, trace_id(), requester)
         return self.handler(call, **arguments)

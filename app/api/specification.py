@@ -26,6 +26,7 @@ _PROBLEM_TEXT = {
     401: "No valid token",
     403: "The role is missing",
     404: "No such resource",
+    408: "The body did not arrive in time",
     409: "The state forbids it",
     410: "It could be done until a moment that has passed",
     412: "It is not what If-Match names",
@@ -116,7 +117,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.body is not None or operation.query is not None or operation.form is not None:
         expected.add(400)
     if operation.body is not None:
-        expected |= {413, 415}
+        expected |= {408, 413, 415}
+    if operation.form is not None:
+        expected.add(408)
     if operation.role is not None:
         expected |= {401, 403}
     if "<" in operation.path:

@@ -34,6 +34,7 @@ def _shown(placement: Placement) -> dict[str, Any]:
         "moduleName": placement.module_name,
         "environment": placement.environment,
         "version": placement.version,
+        "versions": list(placement.versions),
         "since": instant(placement.since),
         "deployedBy": placement.deployed_by,
         "executionId": str(placement.execution_id),

@@ -144,6 +144,7 @@ def _running(run: Invocation, module: str, environment: str) -> dict[str, Any]:
     for row in rows:
         if str(row.get("environment", "")).lower() == environment.lower():
             return dict(row)
+    run.client.get(f"/environments/{quote(environment, safe='')}")  # one that does not exist is told as such
     raise Gone(f"{module} does not run in {environment}, so there is nothing to go back from")
 
 

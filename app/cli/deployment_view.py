@@ -121,7 +121,7 @@ def deployment_view(raw: Mapping[str, Any]) -> DeploymentView:
     return DeploymentView(
         id=one_line(raw.get("executionId")),
         module=one_line(raw.get("moduleName")),
-        version=one_line(raw.get("version")),
+        version=one_line(raw.get("version") or "(no release)"),
         environment=one_line(raw.get("targetEnvironment")),
         status=one_line(raw.get("status")),
         start=moment(raw.get("startTime")),

@@ -29,7 +29,8 @@ def deployment_id(client: Client, given: str) -> str:
     if is_id(wanted):
         return wanted
     if len(wanted) < _SHORTEST or not _HEX.fullmatch(wanted):
-        raise UsageProblem(f"{given!r} is no deployment's id: give its first {_SHORTEST} characters at least")
+        wanted_form = f"it is made of 0-9, a-f and -, and its first {_SHORTEST} characters are enough"
+        raise UsageProblem(f"{given!r} is no deployment's id: {wanted_form}")
     found: list[str] = []
     for summary in client.pages("/deployments", most=_MOST):
         identity = str(summary.get("executionId", ""))

@@ -68,7 +68,10 @@ def log(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what it writes from now on.")] = False,
 ) -> None:
-    """What a module wrote on a node, the newest part."""
+    """What a module wrote on a node, the newest part.
+
+    On both sides, so also what a release wrote that failed or ran before; with --follow only the one that is active.
+    """
     run = invocation(ctx)
     where = _path(lookup.node(run.client, node))
     path = f"{where}/modules/{quote(module or _only_module(run.client.get(where)), safe='')}/log"

@@ -38,6 +38,10 @@ def status(
 def _note(row: dict[str, Any]) -> str:
     """What is pending and what drifted, in as few words as there are."""
     notes = []
+    others = (row.get("versions") or [])[1:]
+    if others:
+        named = (f"{one_line(each['version'])} on {counted(each['nodes'], 'node')}" for each in others)
+        notes.append("also " + ", ".join(named))
     pending = row.get("pending")
     if pending:
         notes.append(f"coming: {_versions(pending)}")

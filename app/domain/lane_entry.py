@@ -36,7 +36,7 @@ def begin(turn: Turn, offer: LaneOffered) -> str | None:
 def hopeless(state: Deployment, offer: LaneOffered) -> str | None:
     """Why it can never begin, whichever nodes come back; None where it can."""
     if not offer.nodes and state.kind is DeploymentKind.DEPLOY:
-        return f"no node of {state.environment} matches the module's placement"
+        return f"{state.environment} has no nodes, or none that matches the module's placement"
     return offer.unmet
 
 

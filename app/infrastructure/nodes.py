@@ -24,10 +24,12 @@ from agent.telemetry import spans
 from agent.telemetry.spans import SpanKind
 from agent.telemetry.traceparent import HEADER
 from app.infrastructure.node_breaker import NodeBreaker
+from app.infrastructure.node_silence import reason
 from config.settings import Settings
 
 FOLLOWED_AGAIN_WITHIN = 15.0
 LARGEST_ANSWER = 4 * 1024 * 1024
+_OPERATION, _LOG = "the operation's state", "the module's log"
 _MOST_CONNECTIONS = 256
 """Nodes to which a connection is kept; each more closes the one used longest ago."""
 
@@ -110,12 +112,13 @@ class Nodes:
     ) -> OperationAnswer:
         """Start or join an operation; wait up to `wait` seconds for its end. Raises NodeUnreachable, NodeRefused."""
         path = f"/v1/operations/{operation_id}?wait={wait:g}"
-        return _answer(self._call("PUT", node, path, json=body, timeout=wait + self._timeout, insist=insist))
+        limit = wait + self._timeout
+        return _answer(self._call("PUT", node, path, _OPERATION, json=body, timeout=limit, insist=insist))
 
     def operation(self, node: NodeAddress, operation_id: UUID, *, wait: float, insist: bool = False) -> OperationAnswer:
         """Wait up to `wait` seconds for its end. Raises NodeUnreachable, NodeRefused (404 `unknown`)."""
         path = f"/v1/operations/{operation_id}?wait={wait:g}"
-        return _answer(self._call("GET", node, path, timeout=wait + self._timeout, insist=insist))
+        return _answer(self._call("GET", node, path, _OPERATION, timeout=wait + self._timeout, insist=insist))
 
     def resolve(
         self, node: NodeAddress, operation_id: UUID, *, tenant: UUID, module: str, token: int, wait: float
@@ -123,11 +126,12 @@ class Nodes:
         """Give an operation up. Raises NodeUnreachable, NodeRefused. An open breaker does not block it."""
         body = {"tenant": str(tenant), "module": module, "fencingToken": token, "wait": wait}
         path = f"/v1/operations/{operation_id}/resolve"
-        return _answer(self._call("POST", node, path, json=body, timeout=wait + self._timeout, insist=True))
+        limit = wait + self._timeout
+        return _answer(self._call("POST", node, path, _OPERATION, json=body, timeout=limit, insist=True))
 
     def state(self, node: NodeAddress) -> dict[str, Any]:
         """What the node runs, as of now: the body of a heartbeat. Raises NodeUnreachable, NodeRefused."""
-        return _object(self._call("GET", node, "/v1/state"))
+        return _object(self._call("GET", node, "/v1/state", "its state"))
 
     def validate(
         self, node: NodeAddress, *, tenant: UUID, module: str, digest: str, checks: list[dict[str, Any]], timeout: float
@@ -135,11 +139,11 @@ class Nodes:
         """Ask the module's own endpoint from the node. Raises NodeUnreachable, NodeRefused."""
         body = {"digest": digest, "checks": checks, "timeout": timeout}
         path = f"/v1/modules/{tenant}/{module}/validate"
-        return _object(self._call("POST", node, path, json=body, timeout=timeout + self._timeout))
+        return _object(self._call("POST", node, path, "the validation", json=body, timeout=timeout + self._timeout))
 
     def module_log(self, node: NodeAddress, *, tenant: UUID, module: str, size: int) -> str:
         """The newest `size` bytes of what the module wrote. Raises NodeUnreachable, NodeRefused."""
-        response = self._call("GET", node, f"/v1/modules/{tenant}/{module}/log?bytes={size}")
+        response = self._call("GET", node, f"/v1/modules/{tenant}/{module}/log?bytes={size}", _LOG)
         return response.content.decode("utf-8", "replace")
 
     @contextmanager
@@ -148,6 +152,7 @@ class Nodes:
         path = f"/v1/modules/{tenant}/{module}/log?bytes={size}&follow=1"
         # The agent says that it is still there (a null byte) every few seconds in which a module writes nothing.
         timeout = urllib3.Timeout(connect=self._connect, read=FOLLOWED_AGAIN_WITHIN)
+        begun = time.monotonic()
         try:
             response = self._pool(node).urlopen(
                 "GET", path, timeout=timeout, preload_content=False, decode_content=False
@@ -159,7 +164,7 @@ class Nodes:
             finally:
                 response.close()
         except HTTPError as error:
-            raise NodeUnreachable(_reason(error)) from error
+            raise NodeUnreachable(reason(error, node.address, _LOG, time.monotonic() - begun)) from error
 
     # --- how
 
@@ -168,6 +173,7 @@ class Nodes:
         method: str,
         node: NodeAddress,
         path: str,
+        asked_for: str,
         *,
         json: dict[str, Any] | None = None,
         timeout: float | None = None,
@@ -175,7 +181,8 @@ class Nodes:
     ) -> Answer:
         def send() -> Answer:
             limit = timeout or self._timeout
-            deadline = time.monotonic() + self._connect + limit
+            begun = time.monotonic()
+            deadline = begun + self._connect + limit
             try:
                 response = self._pool(node).urlopen(
                     method,
@@ -187,7 +194,7 @@ class Nodes:
                 )
                 return Answer(response.status, _whole(response, deadline))
             except (HTTPError, OSError) as error:
-                raise NodeUnreachable(_reason(error)) from error
+                raise NodeUnreachable(reason(error, node.address, asked_for, time.monotonic() - begun)) from error
 
         breaker = self._breaker(node.node_id)
         if not insist and breaker.refuses():
@@ -246,10 +253,6 @@ def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while piece := response.read1():
         yield decoder.decode(piece.replace(b"\0", b""))
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _refuse(response: Answer) -> None:

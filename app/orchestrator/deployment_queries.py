@@ -51,6 +51,15 @@ _COUNTS = text(
     """
 )
 
+_SILENT = text(
+    """
+    select n.hostname, n.last_heartbeat from node_operations o join nodes n on n.id = o.node_id
+    where o.deployment_id = :deployment and o.status in ('Dispatched', 'Running', 'Resolving')
+      and n.last_heartbeat < hotswap_now() - :silence * interval '1 second'
+    order by n.hostname limit 10
+    """
+)
+
 
 @dataclass(frozen=True, slots=True)
 class WaveView:
@@ -107,7 +116,8 @@ def view(orchestrator: Orchestrator, requester: Requester, deployment_id: UUID) 
         row = find(session, requester, deployment_id)
         stages = session.scalars(select(Stage).where(Stage.deployment_id == row.id).order_by(Stage.position)).all()
         waves = [_wave(counts) for counts in session.execute(_COUNTS, {"deployment": row.id})]
-        return DeploymentView(row, stages, waves, _waiting_for(row, stages), now(session))
+        waiting = _waiting_for(row, stages) + _silent_nodes(session, row)
+        return DeploymentView(row, stages, waves, waiting, now(session))
 
 
 def _wave(row: Any) -> WaveView:
@@ -167,6 +177,19 @@ def _waits_for(stage: Stage) -> str:
     if stage.waiting == "build":
         return f"{stage.kind} waits for what Build makes"
     return stage.message or f"{stage.kind} waits"
+
+
+def _silent_nodes(session: Session, row: Deployment) -> list[Waiting]:
+    """The nodes that it waits for under an operation and that are silent; until when each does not count as lost."""
+    if row.status in _TERMINAL:
+        return []
+    policy = parse_policy(row.policy)
+    values = {"deployment": row.id, "silence": policy.unavailable_after.total_seconds()}
+    return [
+        Waiting("node", f"{name} is silent; later than {until:%H:%M:%S} UTC it counts as lost", heard, until, None)
+        for name, heard in session.execute(_SILENT, values)
+        for until in [heard + policy.node_lost_after]
+    ]
 
 
 def operations(

@@ -174,12 +174,17 @@ def _strategy(asked: str | None, policy: Policy) -> StrategyKind:
     return words[asked.lower()]
 
 
+def lacking_strategy(strategy: StrategyKind) -> str | None:
+    """What to say to who asks for a strategy that this version does not have; None for one that it has."""
+    return None if strategy in BUILT else f"{strategy.value} is not built yet; direct and rolling are"
+
+
 def _refuse_what_is_not_built(draft: Draft) -> None:
     """What this version of the product stores and shows, but cannot do, is refused by name, never ignored."""
     errors: dict[str, list[str]] = {}
     policy = draft.policy
-    if draft.strategy not in BUILT:
-        errors["strategy"] = [f"{draft.strategy.value} is not built yet; direct and rolling are"]
+    if lacking := lacking_strategy(draft.strategy):
+        errors["strategy"] = [lacking]
     for name in ("predecessors", "freeze"):
         if policy.later.get(name):
             errors["targetEnvironment"] = [f"the policy of {draft.environment_name} has {name}: not built yet"]

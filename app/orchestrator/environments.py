@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.domain.errors import Conflict, Invalid, NotFound, PreconditionMissing, StaleVersion
+from app.domain.later_sections import contradictions
 from app.domain.module_policy import effective
 from app.domain.policy import parse_policy
 from app.infrastructure.db.models import Deployment, Environment, EnvironmentChange, Module, ModulePolicy, Node
@@ -118,9 +119,10 @@ def put(
     Raises Invalid with every bad field, also where a module's overrides contradict the new policy; PreconditionMissing,
     StaleVersion, Conflict (two created it at once).
     """
-    checked, position, why = _check(policy, order, reason)
+    checked, position, why = _check(policy, name, order, reason)
     try:
         with orchestrator.database.session() as session:
+            _refuse_unknown_predecessors(session, requester, checked)
             try:
                 row = find(session, requester.tenant_id, name, lock=True)
             except NotFound:
@@ -130,12 +132,30 @@ def put(
         raise Conflict(f"The environment {name} was made by somebody else just now: read it and try again.") from None
 
 
-def _check(policy: Mapping[str, Any], order: object, reason: object) -> tuple[dict[str, Any], int | None, str | None]:
+def _refuse_unknown_predecessors(session: Session, requester: Requester, policy: dict[str, Any]) -> None:
+    """Raises Invalid."""
+    named = {str(each["environment"]).lower(): number for number, each in enumerate(policy["predecessors"])}
+    known = session.scalars(
+        select(func.lower(Environment.name)).where(
+            Environment.tenant_id == requester.tenant_id, func.lower(Environment.name).in_(named)
+        )
+    )
+    unknown = named.keys() - set(known)
+    if unknown:
+        raise Invalid(
+            {f"predecessors.{named[name]}.environment": ["there is no such environment"] for name in sorted(unknown)}
+        )
+
+
+def _check(
+    policy: Mapping[str, Any], name: str, order: object, reason: object
+) -> tuple[dict[str, Any], int | None, str | None]:
     """The whole policy, its place and the reason, with every complaint about any of them at once. Raises Invalid."""
     errors: dict[str, list[str]] = {}
     checked: dict[str, Any] = {}
     try:
         checked = parse_policy(policy).to_json()
+        errors.update(contradictions(checked, name))
     except Invalid as invalid:
         errors.update(invalid.errors)
     if order is not None and (

@@ -174,13 +174,14 @@ def module_log(
     orchestrator: Orchestrator, requester: Requester, logs: NodeLogs, node_id: UUID, module: str, size: int
 ) -> str:
     """The newest `size` bytes of what a module wrote. Raises NotFound, Unavailable."""
-    address = _address(orchestrator, requester, node_id)
+    row = node(orchestrator, requester, node_id).row
+    address = NodeAddress(node_id, row.address)
     try:
         return logs.module_log(address, tenant=requester.tenant_id, module=module, size=size)
     except NodeRefused as error:
         raise _refusal(error, module) from error
     except NodeUnreachable as error:
-        raise Unavailable(f"The node's agent does not answer: {error}.") from error
+        raise Unavailable(f"The agent of {row.hostname} does not answer: {error}.") from error
 
 
 def follow_module_log(
@@ -190,14 +191,15 @@ def follow_module_log(
 
     The first piece is asked for before this returns, so that a refusal is one.
     """
-    address = _address(orchestrator, requester, node_id)
+    row = node(orchestrator, requester, node_id).row
+    address = NodeAddress(node_id, row.address)
     pieces = _follow(logs, address, requester.tenant_id, module, size)
     try:
         first = next(pieces, "")
     except NodeRefused as error:
         raise _refusal(error, module) from error
     except NodeUnreachable as error:
-        raise Unavailable(f"The node's agent does not answer: {error}.") from error
+        raise Unavailable(f"The agent of {row.hostname} does not answer: {error}.") from error
     return _after(first, pieces)
 
 
@@ -214,10 +216,6 @@ def _after(first: str, pieces: Iterator[str]) -> Iterator[str]:
     except NodeUnreachable:
         # The agent is gone in the middle: what it said so far stays said, and the stream ends.
         return
-
-
-def _address(orchestrator: Orchestrator, requester: Requester, node_id: UUID) -> NodeAddress:
-    return NodeAddress(node_id, node(orchestrator, requester, node_id).row.address)
 
 
 def _refusal(error: NodeRefused, module: str) -> NotFound | Unavailable:

@@ -19,17 +19,24 @@ from app.orchestrator.context import Orchestrator, Requester
 MOST_LANES = 5000
 _LANES = text(
     """
-    with decided as (
-        -- The newest decision of each lane; its nodes may differ where a rollout went on without some.
-        select distinct on (w.module_id, n.environment_id)
-               w.module_id, n.environment_id, w.digest, w.version, w.deployment_id, w.since
+    with counted as (
+        select w.module_id, n.environment_id, w.version, count(*) as nodes, max(w.since) as since,
+               (array_agg(w.deployment_id order by w.since desc))[1] as deployment_id
         from desired_releases w join nodes n on n.id = w.node_id
         where w.tenant_id = :tenant and w.version is not null
-        order by w.module_id, n.environment_id, w.fencing_token desc, w.version desc
+        group by w.module_id, n.environment_id, w.version
+    ), decided as (
+        -- What most nodes are to run. They differ where a rollout went on without some, or was left in the middle.
+        select distinct on (module_id, environment_id) counted.*,
+               jsonb_agg(jsonb_build_object('version', version, 'nodes', nodes)) over lane as versions
+        from counted
+        window lane as (partition by module_id, environment_id order by nodes desc, since desc
+                        rows between unbounded preceding and unbounded following)
+        order by module_id, environment_id, nodes desc, since desc
     )
     select m.name as module, e.name as environment, decided.version, decided.since as decided_at,
            decided.deployment_id, made.id as made_by_id, made.requested_by, made.ended_at as made_at,
-           earlier.version as previous_version,
+           earlier.version as previous_version, decided.versions,
            coalesce(pending.them, '[]'::jsonb) as pending,
            coalesce(drift.them, '[]'::jsonb) as drift
     from decided
@@ -37,10 +44,10 @@ _LANES = text(
     join environments e on e.id = decided.environment_id
     left join lateral (
         -- Who brought this version here: a deployment that went back names what it found, not itself; one that found
-        -- nothing to change, or repaired a node, brought nothing.
+        -- nothing to change, or repaired a node, brought nothing. One that was ended half-way and stayed there did.
         select d.id, d.requested_by, d.ended_at, d.place from deployments d
         where d.module_id = decided.module_id and d.environment_id = decided.environment_id
-          and d.status = 'Succeeded' and d.version = decided.version and d.kind <> 'system'
+          and d.status in ('Succeeded', 'Cancelled', 'Failed') and d.version = decided.version and d.kind <> 'system'
           and exists (select from node_operations o where o.deployment_id = d.id and o.status = 'Succeeded')
         order by d.id desc limit 1
     ) made on true
@@ -78,13 +85,15 @@ _LANES = text(
 class Placement:
     """A module in an environment.
 
-    `pending` are deployments under way there, `drift` the nodes that report another digest than was decided (none
-    while a deployment holds the lane).
+    `version` is what most nodes are to run, `versions` how many are to run which, most first (one entry, where all are
+    alike). `pending` are deployments under way there, `drift` the nodes that report another digest than was decided
+    (none while a deployment holds the lane).
     """
 
     module_name: str
     environment: str
     version: str
+    versions: Sequence[dict[str, Any]]
     since: datetime
     deployed_by: str | None
     execution_id: UUID
@@ -105,6 +114,7 @@ def _placement(row: Any) -> Placement:
         module_name=row.module,
         environment=row.environment,
         version=row.version,
+        versions=row.versions,
         since=row.made_at or row.decided_at,
         deployed_by=row.requested_by,
         execution_id=row.made_by_id or row.deployment_id,

@@ -73,7 +73,9 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
 
     Raises StackError.
     """
-    _refuse_unknown_environments(options, data, outer)
+    new = _is_new(data, outer)
+    if new:
+        _refuse_unknown_environments(options)
     ports = kept_ports(data.path("ports.json"), ["postgres", "valkey", "agents", "flower"])
     users = passwords(outer, data.path("credentials.json"))
     make_certificates(data)
@@ -89,7 +91,12 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
     public = f"http://{LOOPBACK}:{port}"
     whole = Service("the stack", Phase.TOOLS, (), {}, data.root, ready=stack_is_ready(port))
     return Plan(
-        services=(*servers, *_orchestrator(data, environment, port, ports), _agents(options, data, environment, ports)),
+        services=(
+            *servers,
+            *_orchestrator(data, environment, port, ports),
+            *([] if new or not options.nodes else [_environments(options, data, environment)]),
+            *_agents(options, data, environment, ports),
+        ),
         whole=whole,
         prepare=tuple(server.prepare for server in (postgres, valkey) if server is not None),
         environment=environment,
@@ -107,10 +114,19 @@ def make_plan(options: Options, data: DataFolder, port: int, outer: Mapping[str,
     )
 
 
-def _refuse_unknown_environments(options: Options, data: DataFolder, outer: Mapping[str, str]) -> None:
-    """In a new folder there are the first environments and no others; later anybody may have made some."""
-    if _given(outer, DATABASE_VARIABLES) or data.path("postgres", "data", "PG_VERSION").exists():
-        return
+def _is_new(data: DataFolder, outer: Mapping[str, str]) -> bool:
+    """Whether the database is made by this start: it will have the first environments, and no others."""
+    return not _given(outer, DATABASE_VARIABLES) and not data.path("postgres", "data", "PG_VERSION").exists()
+
+
+def _environments(options: Options, data: DataFolder, environment: Mapping[str, str]) -> Service:
+    """Asks a database that is there whether it has the environments of the nodes; anybody may have made some."""
+    asked = [group.name for group in options.nodes]
+    command = (sys.executable, "-m", "deploy.local.environments", *asked)
+    return Service("environments", Phase.CHECKS, command, environment, data.root, once=True)
+
+
+def _refuse_unknown_environments(options: Options) -> None:
     unknown = [group.name for group in options.nodes if group.name not in FIRST_ENVIRONMENTS]
     if unknown:
         raise NodesError(
@@ -274,7 +290,10 @@ def _orchestrator(
     ]
 
 
-def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], ports: Mapping[str, int]) -> Service:
+def _agents(
+    options: Options, data: DataFolder, environment: Mapping[str, str], ports: Mapping[str, int]
+) -> list[Service]:
+    """One process for all; none where there are no nodes."""
     lines = Lines(environment.get("HOTSWAP_LOG_LEVEL") or "info", environment.get("HOTSWAP_LOG_FORMAT") or "auto")
     configurations = write_fleet(data, options.nodes, ports["agents"], lines)
     # Agents know nothing of the orchestrator, least of all its secrets.
@@ -288,7 +307,9 @@ def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], 
         await end_holders(nodes.iterdir())
 
     nodes = data.path("nodes")
-    return Service(
+    if not any(group.count for group in options.nodes):
+        return []
+    agents = Service(
         "agents",
         Phase.AGENTS,
         command,
@@ -297,3 +318,4 @@ def _agents(options: Options, data: DataFolder, environment: Mapping[str, str], 
         stop=_AGENTS_STOP,
         after=end_what_is_left,
     )
+    return [agents]

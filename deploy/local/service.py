@@ -15,13 +15,14 @@ class Phase(IntEnum):
     SERVERS = 1
     MIGRATION = 2
     ORCHESTRATOR = 3
-    AGENTS = 4
-    TOOLS = 5
+    CHECKS = 4  # of what was asked for, once the orchestrator can tell
+    AGENTS = 5
+    TOOLS = 6
 
 
 # Stopped in this order, what stands together at once. Whoever decides goes before whoever carries out: a worker must
 # not take the end of an agent for a failure.
-STOP_ORDER = ((Phase.TOOLS, Phase.ORCHESTRATOR), (Phase.AGENTS,), (Phase.MIGRATION,), (Phase.SERVERS,))
+STOP_ORDER = ((Phase.TOOLS, Phase.ORCHESTRATOR), (Phase.AGENTS,), (Phase.MIGRATION, Phase.CHECKS), (Phase.SERVERS,))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from deploy.local import external
 from deploy.local.console import Console
 from deploy.local.datafolder import DataFolder
 from deploy.local.errors import StackError
+from deploy.local.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from deploy.local.holders import end_holders
 from deploy.local.ledger import Ledger
 from deploy.local.options import Options
@@ -20,9 +21,8 @@ from deploy.local.orphans import end_orphans
 from deploy.local.plan import BROKER_VARIABLES, DATABASE_VARIABLES, Plan, make_plan, phase_of
 from deploy.local.ports import free_ports, why_unusable
 from deploy.local.secret_files import write_private
-from deploy.local.supervisor import StartError, Stopped, Supervisor
+from deploy.local.supervisor import Refused, StartError, Stopped, Supervisor
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 Planner = Callable[[Options, DataFolder, int, Mapping[str, str]], Plan]
 
 
@@ -33,6 +33,7 @@ class PortError(StackError):
 def up(options: Options, planner: Planner = make_plan, outer: Mapping[str, str] | None = None) -> int:
     """Run the stack until SIGINT or SIGTERM; the exit code. What keeps it from starting is one line on stderr."""
     console = Console()
+    new = not options.data_folder.exists()
     try:
         data = DataFolder(options.data_folder)
         data.path("run", "stack.json").unlink(missing_ok=True)
@@ -49,6 +50,9 @@ def up(options: Options, planner: Planner = make_plan, outer: Mapping[str, str] 
             prepare()
     except (StackError, SettingsError) as error:
         print(f"hotswap: {error}", file=sys.stderr)
+        if new:
+            # Nothing was started, and nothing of it is of use to anybody.
+            shutil.rmtree(options.data_folder, ignore_errors=True)
         return EXIT_USAGE
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
@@ -80,6 +84,9 @@ async def _run(supervisor: Supervisor, plan: Plan, data: DataFolder, console: Co
         await supervisor.run()
     except Stopped:
         pass
+    except Refused as error:
+        print(f"hotswap: {error}", file=sys.stderr)
+        code = EXIT_USAGE
     except StartError as error:
         console.say(f"{error}. Logs are in {data.path('logs')}")
         code = EXIT_FAILED

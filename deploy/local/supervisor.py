@@ -14,6 +14,7 @@ from deploy.local import logs
 from deploy.local.child import Child, spawn
 from deploy.local.console import Console
 from deploy.local.errors import StackError
+from deploy.local.exit_codes import EXIT_USAGE
 from deploy.local.ledger import Ledger
 from deploy.local.service import STOP_ORDER, Phase, Restarts, Service
 
@@ -28,6 +29,10 @@ _CUT_LOGS_EVERY = 5.0
 
 class StartError(Exception):
     """The stack did not get ready. The text says what did not."""
+
+
+class Refused(StartError):
+    """What was asked for cannot be. The text is one line that says what to do."""
 
 
 class Stopped(Exception):
@@ -153,6 +158,8 @@ class Supervisor:
             if lacks is None:
                 return
             now = time.monotonic()
+            if slot.service.once and slot.child and slot.child.exit_code == EXIT_USAGE:
+                raise Refused(lacks)
             if now - begun > limit or (slot.service.once and slot.child and slot.child.exit_code):
                 raise StartError(f"{name} did not get ready: {lacks}")
             if probe is not None and now - reported > _REPORT_EVERY:

@@ -22,7 +22,9 @@ from app.api.schemas.fields import (
     status,
     strategy,
 )
+from app.domain.policy import StrategyKind
 from app.orchestrator import environments
+from app.orchestrator.deployments import lacking_strategy
 
 
 class SubmissionInput(Input):
@@ -41,6 +43,13 @@ class SubmissionInput(Input):
     def _email_length(self, value: str | None, data_key: str, **_: Any) -> None:
         if value is not None and len(value) > 254:
             raise ValidationError("must have at most 254 characters")
+
+    @validates("strategy")
+    def _strategy_is_built(self, value: str | None, data_key: str, **_: Any) -> None:
+        """The use case says it, too; here it is named among the other bad fields."""
+        lacking = lacking_strategy(StrategyKind(value)) if value is not None else None
+        if lacking:
+            raise ValidationError(lacking)
 
     @validates("target_environment")
     def _environment_exists(self, value: str, data_key: str, **_: Any) -> None:
@@ -168,7 +177,7 @@ class RollbackOutput(Output):
 class SummaryOutput(Output):
     execution_id = fields.UUID(required=True)
     module_name = fields.String(required=True)
-    version = fields.String(required=True)
+    version = fields.String(required=True, allow_none=True)
     target_environment = fields.String(required=True)
     status = fields.String(required=True)
     requested_by = fields.String(required=True)

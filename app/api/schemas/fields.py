@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import semver
@@ -87,10 +87,11 @@ class Version(fields.String):
 
 
 class Moment(fields.AwareDateTime):
-    """RFC 3339; without an offset it is UTC. From 2000 to 2199."""
+    """RFC 3339, so with an offset: what an hour means without one depends on who reads it. From 2000 to 2199."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(format="iso", default_timezone=UTC, validate=_sensible, **more)
+        super().__init__(format="iso", validate=_sensible, **more)
+        self.error_messages["invalid_awareness"] = "needs an offset from UTC: Z, or such as +02:00"
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
         if not isinstance(value, str) or len(value) > 40:

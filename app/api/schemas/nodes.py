@@ -123,6 +123,7 @@ class PlacementOutput(Output):
     module_name = fields.String(required=True)
     environment = fields.String(required=True)
     version = fields.String(required=True)
+    versions = fields.List(fields.Dict(), required=True)
     since = fields.DateTime(required=True)
     deployed_by = fields.String(required=True, allow_none=True)
     execution_id = fields.UUID(required=True)

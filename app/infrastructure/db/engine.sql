@@ -159,8 +159,14 @@ with locked as materialized (
 select attempt, kind, step from claimed
 
 -- name: lock_for_claim
--- Before claim_operation in one transaction, in a statement of its own: the cap counts what was committed meanwhile.
-select 1 from deployments where id = %(deployment_id)s for no key update
+-- Before claim_operation in one transaction, in a statement of its own: the cap counts what was committed meanwhile. Of
+-- all claims that the cap of an environment is for, in whichever deployment, one goes at a time; it waits for nobody.
+with locked as materialized (
+    select id, environment_id from deployments where id = %(deployment_id)s for no key update
+)
+select pg_advisory_xact_lock(hashtextextended(locked.environment_id::text, 1))
+  from locked join node_operations o on o.deployment_id = locked.id
+ where o.id = %(work_id)s and o.status = 'Dispatched' and o.direction = 'forward'
 
 -- name: claim_operation
 with claimed as (

@@ -14,6 +14,7 @@ import pytest
 
 from agent.certificates import issue_node_certificate
 from agent.config import TlsFiles
+from agent.signatures import Digest
 from agent.tls import client_context, node_name
 from tests.integration.agent.bench import CA, Bench, asynchronous, bench
 from tests.integration.agent.orchestrator import TENANT
@@ -253,6 +254,38 @@ async def test_downloads(tmp_path: Path) -> None:
 
 
 @asynchronous
+async def test_a_damaged_part_is_fetched_again(tmp_path: Path) -> None:
+    """A power cut may leave a part of the right size whose bytes never reached the disk."""
+    async with bench(tmp_path) as at:
+        one, two = fast("1.0.0", at), fast("2.0.0", at)
+        staging = at.node.data / "staging"
+        staging.mkdir(exist_ok=True)
+
+        def part(of: Release, size: int) -> None:
+            (staging / f"{of.digest.removeprefix('sha256:')}.part").write_bytes(bytes(size))
+
+        part(one, len(one.archive))
+        assert (await at.orchestrator.do("qa-1", one, 1))["state"] == "succeeded"
+        assert at.orchestrator.artifacts[one.digest].ranges == [None]
+
+        served = at.orchestrator.artifacts[two.digest]
+        half = len(two.archive) // 2
+        part(two, half)
+        assert (await at.orchestrator.do("qa-1", two, 2))["state"] == "succeeded"
+        assert served.ranges == [f"bytes={half}-", None]
+
+        three = fast("3.0.0", at)
+        served = at.orchestrator.artifacts[three.digest]
+        served.content = bytes(reversed(three.archive))
+        part(three, len(three.archive))
+        wrong = await at.orchestrator.do("qa-1", three, 3)
+        assert wrong["error"]["code"] == "verification_failed"
+        assert str(Digest.of_bytes(served.content)) in wrong["error"]["message"]  # of what came, not of the zeros
+        assert served.ranges == [None]
+        assert list(staging.iterdir()) == []
+
+
+@asynchronous
 async def test_only_pinned_keys_and_valid_archives(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
         one = fast("1.0.0", at)
@@ -275,3 +308,18 @@ async def test_only_pinned_keys_and_valid_archives(tmp_path: Path) -> None:
         assert "2.0.1" in renamed["error"]["message"]
         leftovers = [place.name for place in (at.node.data / "modules" / TENANT / "web-site" / "releases").iterdir()]
         assert leftovers == [f"1.0.0-{one.digest.removeprefix('sha256:')}"]
+
+
+@asynchronous
+async def test_a_release_that_the_node_cannot_carry_starts_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        one = fast("1.0.0", at)
+        big = website("2.0.0", at.key, "resources: {memoryMB: 16777216, cpuCores: 0.5, diskMB: 16777216}\n")
+        at.orchestrator.serve(big)
+        await at.orchestrator.do("qa-1", one, 1)
+        for token in (2, 3):  # nothing of it is kept that would pass as checked the next time
+            result = await at.orchestrator.do("qa-1", big, token)
+            assert (result["state"], result["error"]["code"]) == ("failed", "insufficient_resources")
+            said = result["error"]["message"]
+            assert "memoryMB 16777216 of" in said and "diskMB 16777216 of" in said and "cpuCores" not in said
+            assert (result["changed"], result["step"], result["activeVersion"]) == (False, "staging", "1.0.0")

@@ -32,6 +32,24 @@ async def test_a_log_is_followed_over_a_swap(tmp_path: Path) -> None:
         response.close()
 
 
+@asynchronous
+async def test_a_log_has_what_a_failed_release_wrote(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        one, bad = service("1.0.0", at.key), service("2.0.0", at.key, behaviour="exits")
+        at.orchestrator.serve(one, bad)
+        await at.orchestrator.do("qa-1", one, 1)
+        assert (await at.orchestrator.do("qa-1", bad, 2))["state"] == "failed"
+        text = (await at.orchestrator.call("qa-1", "GET", f"{MODULE}/log")).body["text"]
+        lines = text.splitlines()
+        assert lines[0].startswith("--- side A, 1.0.0 is active there; last written 2"), text
+        assert lines[1].startswith("1.0.0 starts as good")
+        assert lines[2].startswith("--- side B, nothing runs there now; last written 2")
+        assert lines[3].startswith("2.0.0 starts as exits") and lines[4] == "no licence found"
+        few = (await at.orchestrator.call("qa-1", "GET", f"{MODULE}/log?bytes=20")).body["text"]
+        heads = sum(len(line) + 1 for line in few.splitlines() if line.startswith("---"))
+        assert len(few) - heads in (20, 21) and few.endswith("ce found\n")
+
+
 async def validate(at: Bench, digest: str, *checks: dict[str, object], module: str = MODULE) -> dict[str, object]:
     body = {"digest": digest, "checks": list(checks), "timeout": 1}
     return (await at.orchestrator.call("qa-1", "POST", f"{module}/validate", body)).body

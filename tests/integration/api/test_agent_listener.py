@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,14 +31,23 @@ class Fleet:
         self._folder = folder
         self.ca = folder / "ca.pem"
 
-    def client(self, issued: IssuedCertificate | None) -> httpx.Client:
+    def context(self, issued: IssuedCertificate | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.ca))
         context.check_hostname = False
         if issued is not None:
             certificate, key = self._folder / f"{uuid4()}.pem", self._folder / f"{uuid4()}.key"
             issued.write(certificate, key)
             context.load_cert_chain(certificate, key)
-        return httpx.Client(base_url=self._url, verify=context, timeout=20)
+        return context
+
+    def client(self, issued: IssuedCertificate | None) -> httpx.Client:
+        return httpx.Client(base_url=self._url, verify=self.context(issued), timeout=20)
+
+    def connect(self) -> ssl.SSLSocket:
+        """A connection of a node."""
+        issued = certificates.issue_node_certificate(self._authority, str(uuid4()), "QA")
+        port = int(self._url.rpartition(":")[2])
+        return self.context(issued).wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20))
 
     def node(self, node_id: UUID, environment: str = "QA") -> httpx.Client:
         return self.client(certificates.issue_node_certificate(self._authority, str(node_id), environment))
@@ -100,6 +110,27 @@ def module(name: str, version: str = "1.0.0", **changes: Any) -> dict[str, Any]:
         "standby": [{"digest": "sha256:" + "b" * 64, "version": "0.9.0", "status": "warm"}],
         **changes,
     }
+
+
+def test_what_cannot_be_read_is_a_problem(fleet: Fleet) -> None:
+    with fleet.node(uuid4()) as node:
+        for status, answer in (
+            (414, node.get("/agent/v1/artifacts/" + "x" * 5000)),
+            (431, node.get("/agent/v1/artifacts/x", headers={"X": "x" * 20_000})),
+        ):
+            assert answer.status_code == status
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.json()["status"] == status
+
+
+def test_a_body_that_is_not_chunked_as_it_says_is_400(fleet: Fleet) -> None:
+    head = "POST /agent/v1/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with fleet.connect() as connection:
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\nzz\r\nxx\r\n".encode())
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" in received
 
 
 def test_a_nodes_life(fleet: Fleet, client: FlaskClient, admin: Headers, orchestrator: Orchestrator) -> None:

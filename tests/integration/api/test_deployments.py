@@ -68,6 +68,9 @@ def test_an_idempotency_key_accepts_once(published: Publisher, client: FlaskClie
     for bad in ("", "x" * 256, "\u00e9"):
         answer = submit(client, deployer, **{"Idempotency-Key": bad})
         assert answer.status_code == 400 and "Idempotency-Key" in problem_of(answer)["errors"]
+        headers = {**deployer, "Idempotency-Key": bad}
+        dry = client.post(f"{DEPLOYMENTS}?dryRun=true", json=submission(), headers=headers)
+        assert dry.status_code == 400 and problem_of(dry)["errors"] == problem_of(answer)["errors"]
     assert len(client.get(DEPLOYMENTS, headers=deployer).json) == 1  # type: ignore[arg-type]
 
 
@@ -76,6 +79,15 @@ def test_a_dry_run_changes_nothing(published: Publisher, client: FlaskClient, de
     assert answer.status_code == 200, answer.text
     assert len(answer.json["stages"]) == 6  # type: ignore[index]
     assert client.get(DEPLOYMENTS, headers=deployer).json == []
+
+
+def test_a_parameter_given_twice_is_refused(published: Publisher, client: FlaskClient, deployer: Headers) -> None:
+    body = submission(version="one")
+    answer = client.post(f"{DEPLOYMENTS}?dryRun=false&dryRun=true", json=body, headers=deployer)
+    assert answer.status_code == 400
+    assert problem_of(answer)["errors"].keys() == {"dryRun", "version"}
+    listed = client.get(f"{DEPLOYMENTS}?status=Queued&status=Running", headers=deployer)
+    assert listed.status_code == 400 and problem_of(listed)["errors"] == {"status": ["is given more than once"]}
 
 
 def test_every_bad_field_is_named_at_once(client: FlaskClient, deployer: Headers) -> None:
@@ -147,7 +159,9 @@ def test_bad_submissions_are_400(client: FlaskClient, deployer: Headers, body: A
 def test_bad_bodies(client: FlaskClient, deployer: Headers, content: bytes, content_type: str, status: int) -> None:
     answer = client.post(DEPLOYMENTS, data=content, content_type=content_type, headers=deployer)
     assert answer.status_code == status
-    problem_of(answer)
+    body = problem_of(answer)
+    if status == 413:
+        assert body["detail"] == "The body is larger than 262144 bytes."
 
 
 def test_no_such_release_is_404(published: Publisher, client: FlaskClient, deployer: Headers) -> None:
@@ -164,6 +178,18 @@ def test_what_this_version_cannot_do_is_400_and_named(
     answer = submit(client, deployer, submission(**changes))
     assert answer.status_code == 400
     assert problem_of(answer)["errors"].keys() == changes.keys()
+
+
+@pytest.mark.parametrize("strategy", ["canary", "blueGreen"])
+def test_what_this_version_cannot_do_is_named_beside_other_bad_fields(
+    published: Publisher, client: FlaskClient, deployer: Headers, strategy: str
+) -> None:
+    alone = submit(client, deployer, submission(strategy=strategy))
+    answer = submit(client, deployer, submission(strategy=strategy, version="one", force=1))
+    assert answer.status_code == 400
+    errors = problem_of(answer)["errors"]
+    assert errors.keys() == {"strategy", "version", "force"}
+    assert problem_of(alone)["errors"].items() <= errors.items()
 
 
 def test_lists_are_filtered_and_paged(published: Publisher, client: FlaskClient, log_in: Any) -> None:
@@ -222,7 +248,7 @@ def test_unknown_deployments_are_404(client: FlaskClient, deployer: Headers) -> 
         for identity in (str(uuid4()), "17"):
             answer = client.get(f"{DEPLOYMENTS}/{identity}{path}", headers=deployer)
             assert answer.status_code == 404
-            problem_of(answer)
+            assert "spelling" not in problem_of(answer)["detail"]
     for action in ("cancel", "pause", "resume", "promote", "retry", "rollback"):
         answer = client.post(f"{DEPLOYMENTS}/{uuid4()}/{action}", headers=deployer)
         assert answer.status_code == 404

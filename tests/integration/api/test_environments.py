@@ -53,6 +53,16 @@ def test_a_policy_is_changed_by_who_read_it_last(
     assert (row[2]["maxFailedNodes"], row[3]["maxFailedNodes"]) == (0, 2)
 
 
+def test_an_environment_that_is_known_already_is_304(client: FlaskClient, viewer: Headers) -> None:
+    path = f"{ENVIRONMENTS}/QA"
+    etag = client.get(path, headers=viewer).headers["ETag"]
+    for known in (etag, f'"x", W/{etag}', "*"):
+        answer = client.get(path, headers={**viewer, "If-None-Match": known})
+        assert (answer.status_code, answer.data, answer.headers["ETag"]) == (304, b"", etag), known
+    for other in ('"x"', etag.strip('"') * 9):
+        assert client.get(path, headers={**viewer, "If-None-Match": other}).status_code == 200
+
+
 def test_an_environment_is_made_and_removed(
     client: FlaskClient, admin: Headers, deployer: Headers, publish: Publisher
 ) -> None:
@@ -109,3 +119,19 @@ def test_keys_are_trusted_by_environment(client: FlaskClient, admin: Headers, vi
     assert bad.status_code == 400 and problem_of(bad)["errors"].keys() == {"publicKey", "environment"}
     assert client.delete(f"/api/v1/keys/{identity}", headers=admin).status_code == 204
     assert client.delete(f"/api/v1/keys/{identity}", headers=admin).status_code == 404
+
+
+def test_a_predecessor_must_exist_and_a_freeze_must_be_one(client: FlaskClient, admin: Headers) -> None:
+    current = client.get("/api/v1/environments/QA", headers=admin)
+    changes = {
+        "predecessors": [{"environment": "Nowhere"}],
+        "freeze": [{"rrule": "garbage", "timezone": "Mars/X", "duration": "1h"}],
+    }
+
+    def put(**changed: Any) -> Any:
+        headers = {**admin, "If-Match": current.headers["ETag"]}
+        return client.put("/api/v1/environments/QA", json={**current.json, **changed}, headers=headers)  # type: ignore[dict-item]
+
+    assert put(**changes).json["errors"].keys() == {"freeze.0.rrule", "freeze.0.timezone"}
+    assert put(predecessors=changes["predecessors"]).json["errors"].keys() == {"predecessors.0.environment"}
+    assert put(predecessors=[{"environment": "staging"}]).status_code == 200

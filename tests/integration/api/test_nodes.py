@@ -27,7 +27,7 @@ class Logs:
 
     def _check(self, module: str) -> None:
         if module == SILENT:
-            raise NodeUnreachable("ConnectTimeout")
+            raise NodeUnreachable("no connection to 127.0.0.1:1 within 2 s")
         if module == EMPTY:
             raise NodeRefused(404, "unknown", "no such module", {})
 
@@ -71,7 +71,9 @@ def test_logs_are_proxied_and_followed(client: FlaskClient, viewer: Headers, orc
                 f"/api/v1/nodes/{node_id}/modules/{module}/log", headers={**viewer, "Accept": accept}
             )
             assert answer.status_code == status, (module, accept)
-            problem_of(answer)
+            said = problem_of(answer)["detail"]
+            if status == 503:
+                assert said == "The agent of qa-0000 does not answer: no connection to 127.0.0.1:1 within 2 s."
     for query in ("bytes=0", "bytes=x", "bytes=99999999"):
         assert client.get(f"{url}?{query}", headers=viewer).status_code == 400
     assert client.get(f"/api/v1/nodes/{uuid4()}/modules/payment-processor/log", headers=viewer).status_code == 404

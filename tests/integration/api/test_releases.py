@@ -124,6 +124,25 @@ def test_bad_parts_are_all_named(publish: Publisher, parts: dict[str, Any], fiel
     assert problem_of(answer)["errors"].keys() == fields
 
 
+@pytest.mark.parametrize(
+    ("name", "second"),
+    [("artifact", (io.BytesIO(b"x"), "x")), ("signature", "x"), ("keyId", "0" * 16), ("metadata", "{}")],
+)
+def test_a_part_given_twice_is_refused(publish: Publisher, settings: Settings, name: str, second: Any) -> None:
+    content = archive()
+    first: dict[str, Any] = {
+        "artifact": (io.BytesIO(content), "module.tar.gz"),
+        "signature": signatures.sign(publish.key, signatures.Digest.of_bytes(content)),
+        "keyId": signatures.key_id(publish.key.public_key()),
+        "metadata": "{}",
+    }
+    parts: dict[str, Any] = {name: [first[name], second]}
+    answer = publish(content, **parts)
+    assert answer.status_code == 400, answer.text
+    assert problem_of(answer)["errors"] == {name: ["is given more than once"]}
+    assert stored(settings) == []
+
+
 def test_bad_names_in_the_url(publish: Publisher) -> None:
     for name in ("A", "ab-", "x" * 65, "Upper-Case"):
         answer = publish(archive(), name=name)
@@ -152,8 +171,11 @@ def test_too_large_is_413_by_length_and_by_content(
         environ_overrides={"CONTENT_LENGTH": str(1024**3)},
     )
     assert answer.status_code == 413
-    problem_of(answer)
-    assert publish(b"x" * (settings.archive_bytes + 1)).status_code == 413
+    assert f" {settings.archive_bytes + 256 * 1024} bytes" in problem_of(answer)["detail"]
+    over = publish(b"x" * (settings.archive_bytes + 1))
+    assert over.status_code == 413 and f" {settings.archive_bytes} bytes" in problem_of(over)["detail"]
+    many = publish(archive(), **{f"part-{number}": "x" for number in range(30)})
+    assert many.status_code == 413 and " 20 parts" in problem_of(many)["detail"]
     assert publish(b"x" * (settings.archive_bytes * 2)).status_code == 413
     assert stored(settings) == []
 
@@ -254,6 +276,24 @@ def open_files() -> set[Path]:
         with contextlib.suppress(OSError):
             found.add(descriptor.readlink())
     return found
+
+
+def test_ranges_that_are_none_are_ignored(publish: Publisher, client: FlaskClient, viewer: Headers) -> None:
+    content = archive()
+    publish(content)
+    for unit in ("items=0-1", "bytes", "none"):
+        answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": unit})
+        assert (answer.status_code, answer.data) == (200, content), unit
+    for given in ("bytes=x", "bytes=5-2", "bytes=", "bytes=-", "bytes=1", "bytes=0-1,5-6", "bytes=-9999999"):
+        answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": given})
+        assert (answer.status_code, answer.data) == (200, content), given
+    for given, part in (("BYTES=0-1", content[:2]), ("bytes=-3", content[-3:]), ("bytes=2-999999999", content[2:])):
+        answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": given})
+        assert (answer.status_code, answer.data) == (206, part), given
+    for given in (f"bytes={len(content)}-", "bytes=99999999-99999999", "bytes=-0"):
+        answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": given})
+        assert answer.status_code == 416 and answer.headers["Content-Range"] == f"bytes */{len(content)}", given
+        problem_of(answer)
 
 
 def test_lists_are_pages_newest_first(publish: Publisher, client: FlaskClient, viewer: Headers) -> None:

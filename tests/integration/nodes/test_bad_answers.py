@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -23,6 +24,7 @@ from config.settings import Settings
 NODE = UUID("01900000-0000-7000-8000-0000000000aa")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 Behaviour = Callable[[ssl.SSLSocket], None]
+DRIVERS = re.compile(r"Error|Pool|0x|\(|_ssl")  # what is in the driver's own words, and in none of ours
 
 
 class _Settings:
@@ -142,13 +144,53 @@ def test_somebody_else_s_certificate_is_nobody_s_answer(
     client: Nodes, agent: Callable[[Behaviour], NodeAddress]
 ) -> None:
     address = agent(saying(b"{}")).address
-    with pytest.raises(NodeUnreachable, match="certificate"):
+    with pytest.raises(NodeUnreachable, match=f"^no safe connection to {address}: .*certificate") as unsafe:
         client.state(NodeAddress(uuid4(), address))
+    assert not DRIVERS.search(str(unsafe.value))
 
 
 def test_nobody_there_is_told_at_once(client: Nodes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(NodeUnreachable):
+    with pytest.raises(NodeUnreachable, match=f"^no connection to 127.0.0.1:{port}: Connection refused$"):
         client.state(NodeAddress(NODE, f"127.0.0.1:{port}"))
     assert nodes.LARGEST_ANSWER > 1024 * 1024  # a log of the largest size that may be asked for fits
+
+
+def silent(connection: ssl.SSLSocket) -> None:
+    connection.recv(1)  # until the client has gone
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        (silent, r"^{} did not give the module's log within [\d.]+ s$"),
+        (ssl.SSLSocket.close, "^{} broke off before the module's log was whole$"),
+    ],
+)
+def test_a_log_that_does_not_come_is_told_in_our_own_words(
+    client: Nodes,
+    agent: Callable[[Behaviour], NodeAddress],
+    behaviour: Behaviour,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nodes, "FOLLOWED_AGAIN_WITHIN", 1.0)
+    node = agent(behaviour)
+    with pytest.raises(NodeUnreachable, match=said.format(node.address)):
+        client.module_log(node, tenant=NODE, module="greeter", size=100)
+    node = agent(behaviour)
+    with (
+        pytest.raises(NodeUnreachable, match=said.format(node.address)),
+        client.follow_module_log(node, tenant=NODE, module="greeter", size=100) as pieces,
+    ):
+        list(pieces)
+
+
+def test_an_agent_that_is_stopped_is_told_in_our_own_words(client: Nodes) -> None:
+    """The kernel takes the connection, and then nobody speaks."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        node = NodeAddress(NODE, f"127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(NodeUnreachable, match=f"^{node.address} did not give its state within ") as stopped:
+            client.state(node)
+    assert not DRIVERS.search(str(stopped.value))

@@ -5,6 +5,8 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +14,13 @@ import psycopg
 import pytest
 import redis
 
+from deploy.local import external
+from deploy.local.datafolder import DataFolder
+from deploy.local.fleet import parse_nodes
 from deploy.local.options import Options
+from deploy.local.plan import Plan, make_plan
 from deploy.local.ports import free_ports
+from deploy.local.service import Phase
 from deploy.local.stack import up
 from tests.integration.stack.running import RunningStack, until
 from tests.integration.stack.small_stack import plan
@@ -188,3 +195,28 @@ def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
         stack.until_ready()
         assert stack.stop() == 0
         assert stack.survivors() == []
+
+
+def test_what_is_refused_while_it_starts_is_one_line_and_ends_with_2(
+    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the database knows which environments there are. Here it is one that has none, and nothing else starts."""
+
+    def only_the_check(options: Options, data: DataFolder, port: int, outer: Mapping[str, str]) -> Plan:
+        whole = make_plan(options, data, port, outer)
+        return replace(whole, services=tuple(each for each in whole.services if each.phase is Phase.CHECKS))
+
+    given = {**os.environ, "HOTSWAP_DATABASE_URL": database_url, "HOTSWAP_BROKER_URL": "redis://127.0.0.1:1/0"}
+    options = Options(tmp_path / "data", 0, tuple(parse_nodes("nowhere=2")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(external, "check_broker", lambda _: None)
+        assert up(options, planner=only_the_check, outer=given) == 2
+    assert "hotswap: --nodes: there is no environment Nowhere: this stack has" in capsys.readouterr().err
+
+
+def test_a_start_that_is_refused_leaves_no_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _refusal(capsys, tmp_path / "new" / "data", 0, HOTSWAP_ADMIN_PASSWORD="short")
+    assert not (tmp_path / "new" / "data").exists()
+    (tmp_path / "old").mkdir()
+    _refusal(capsys, tmp_path / "old", 0, HOTSWAP_ADMIN_PASSWORD="short")
+    assert (tmp_path / "old").exists()

@@ -81,9 +81,12 @@ def test_words_in_any_case_load_as_they_are_written() -> None:
         assert errors(word=wrong) == {"word"}
 
 
-def test_moments_without_an_offset_are_utc() -> None:
-    loaded = Everything().load({"moment": "2026-11-24T06:30:00"})
-    assert loaded == {"moment": datetime(2026, 11, 24, 6, 30, tzinfo=UTC)}
+def test_moments_need_an_offset() -> None:
+    for text in ("2026-11-24T06:30:00Z", "2026-11-24T08:30:00+02:00"):
+        assert Everything().load({"moment": text}) == {"moment": datetime(2026, 11, 24, 6, 30, tzinfo=UTC)}
+    with pytest.raises(ValidationError) as caught:
+        Everything().load({"moment": "2026-11-24T06:30:00"})
+    assert caught.value.messages == {"moment": ["needs an offset from UTC: Z, or such as +02:00"]}
 
 
 @pytest.mark.parametrize("moment", ["", "tomorrow", 5, None, "1999-01-01T00:00:00Z", "2300-01-01T00:00:00Z", "2" * 100])

@@ -93,6 +93,7 @@ def test_rollback_to_an_older_one_deploys_it_again(tmp_path: Path) -> None:
 def test_rollback_where_nothing_runs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     api = Api()
     api.on("GET", "/modules/web/environments", answer([QA]))
+    api.on("GET", "/environments/Staging", answer({"name": "Staging"}))
     assert hotswap("rollback", "web", "--in", "Staging", home=tmp_path, api=api) == ExitCode.REFUSED
     assert "does not run in Staging" in capsys.readouterr().err
 

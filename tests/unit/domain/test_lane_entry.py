@@ -59,7 +59,7 @@ def test_what_was_decided_and_not_what_runs_is_what_it_would_go_back_to() -> Non
 
 
 def test_without_nodes_it_fails() -> None:
-    assert refused(offered([])) == "no node of QA matches the module's placement"
+    assert refused(offered([])) == "QA has no nodes, or none that matches the module's placement"
 
 
 def test_unmet_requirements_refuse_it() -> None:

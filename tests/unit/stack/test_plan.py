@@ -105,3 +105,9 @@ def test_nodes_of_an_environment_that_a_new_stack_does_not_have_are_told_at_once
 
 def test_the_first_environments_are_those_of_the_bootstrap() -> None:
     assert tuple(name for name, _ in bootstrap._ENVIRONMENTS) == FIRST_ENVIRONMENTS
+
+
+def test_a_stack_without_nodes_has_no_agents_to_keep_dying(tmp_path: Path) -> None:
+    data = DataFolder(tmp_path / "data")
+    plan = make_plan(Options(data.root, 8000, tuple(parse_nodes("qa=0"))), data, 8000, OUTER)
+    assert "agents" not in {service.name for service in plan.services}
