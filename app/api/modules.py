@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from flask import request
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -15,6 +16,7 @@ from app.api.routing import Call, Routes, page_answer
 from app.api.schemas.fields import is_module_name
 from app.api.schemas.releases import (
     ArtifactHeaders,
+    ArtifactQuery,
     ModuleOutput,
     ModulesQuery,
     PublishForm,
@@ -24,13 +26,16 @@ from app.api.schemas.releases import (
 )
 from app.api.wire import instant
 from app.domain.errors import Invalid
-from app.orchestrator import releases
+from app.orchestrator import release_evidence, releases
+from app.orchestrator.release_evidence import BuiltView, TestedView
 from app.orchestrator.releases import ModuleSummary, Published, ReleaseFilters, Upload
 from app.orchestrator.roles import Role
 
 routes = Routes("modules")
 _OTHER_PARTS = 256 * 1024
 _ARCHIVE, _PARTS = "application/gzip", "multipart/byteranges"
+# github.com/secure-systems-lab/dsse, and cyclonedx.org/docs/1.6
+_ENVELOPE, _BILL = "application/vnd.dsse.envelope.v1+json", "application/vnd.cyclonedx+json"
 _JSON_PARTS = ("metadata", "provenance")
 
 
@@ -120,22 +125,76 @@ def list_releases(call: Call, module_name: str) -> ResponseReturnValue:
 def show_release(call: Call, module_name: str, version: str) -> ResponseReturnValue:
     """One release, with its manifest."""
     release = releases.release(call.orchestrator, call.requester, module_name, version)
-    return {**_summary(release), "manifest": release.manifest}
+    found = release_evidence.evidence(call.orchestrator, release)
+    return {
+        **_summary(release),
+        "manifest": release.manifest,
+        "built": _built(found.built) if found.built else None,
+        "tested": _tested(found.tested) if found.tested else None,
+    }
+
+
+@routes.get(
+    "/modules/<module_name>/releases/<version>/attestation",
+    role=Role.VIEWER,
+    answers={200: {_ENVELOPE: _ENVELOPE}},
+    problems=(404,),
+)
+def attestation(call: Call, module_name: str, version: str) -> ResponseReturnValue:
+    """Our attestation of what was built: an in-toto statement with SLSA provenance, in a DSSE envelope."""
+    release = releases.release(call.orchestrator, call.requester, module_name, version)
+    envelope = release_evidence.built(call.orchestrator, release).attestation
+    return Response(json.dumps(envelope), content_type=_ENVELOPE)
+
+
+@routes.get(
+    "/modules/<module_name>/releases/<version>/sbom",
+    role=Role.VIEWER,
+    answers={200: {_BILL: _BILL}},
+    problems=(404,),
+)
+def bill_of_materials(call: Call, module_name: str, version: str) -> ResponseReturnValue:
+    """What the release is made of, as Security Scan found it: CycloneDX, of what was built where something is."""
+    release = releases.release(call.orchestrator, call.requester, module_name, version)
+    bill = release_evidence.bill_of_materials(call.orchestrator, release)
+    return Response(json.dumps(bill, indent=1), content_type=_BILL)
 
 
 @routes.get(
     "/modules/<module_name>/releases/<version>/artifact",
     role=Role.VIEWER,
+    query=ArtifactQuery,
     headers=ArtifactHeaders,
     answers={200: _ARCHIVE, 206: {_ARCHIVE: _ARCHIVE, _PARTS: _PARTS}, 304: None},
     problems=(404, 412, 416),
 )
 def download(call: Call, module_name: str, version: str) -> ResponseReturnValue:
-    """The archive, byte for byte as published; `Range` is honoured, one or several. The ETag is its digest."""
+    """The archive, byte for byte as published, or what was built of it; `Range` is honoured, one or several.
+
+    The ETag is its digest.
+    """
     release = releases.release(call.orchestrator, call.requester, module_name, version)
-    digest = releases.artifact_digest(release)
+    digest = release_evidence.built(call.orchestrator, release).digest if call.query["built"] else release.digest
     path = dependencies().artifacts.existing(digest)
     return file_answers.answer(path, _ARCHIVE, digest, f"{module_name}-{version}.tar.gz")
+
+
+def _built(found: BuiltView) -> dict[str, Any]:
+    return {
+        "digest": found.digest,
+        "sizeBytes": found.size_bytes,
+        "builtAt": instant(found.built_at),
+        "executionId": str(found.deployment_id),
+        "isolation": found.isolation,
+    }
+
+
+def _tested(found: TestedView) -> dict[str, Any]:
+    return {
+        "passedAt": instant(found.passed_at),
+        "executionId": str(found.deployment_id),
+        "tests": found.tests,
+    }
 
 
 def _summary(release: Published) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def release_lines(release: Mapping[str, Any]) -> Iterator[str]:
             ("size", shown_size(int(release.get("sizeBytes") or 0))),
             ("signed by", release.get("signedBy")),
             ("published", f"{when(release.get('createdAt'))} by {one_line(release.get('createdBy'))}"),
+            ("built", _built(release.get("built"))),
+            ("tested", _tested(release.get("tested"))),
         ]
     )
     for title, value in (
@@ -70,3 +72,17 @@ def _nested(value: Any) -> Iterator[str]:
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
     for line in text.splitlines():
         yield f"  {clean(line)}"
+
+
+def _built(built: Mapping[str, Any] | None) -> str | None:
+    if not built:
+        return None
+    return f"{one_line(built.get('digest'))}, {when(built.get('builtAt'))} in {one_line(built.get('executionId'))}"
+
+
+def _tested(tested: Mapping[str, Any] | None) -> str | None:
+    if not tested:
+        return None
+    counts = tested.get("tests") or {}
+    passed = f"{one_line(counts.get('passed'))} passed, " if counts else ""
+    return f"{passed}{when(tested.get('passedAt'))} in {one_line(tested.get('executionId'))}"

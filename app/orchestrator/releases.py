@@ -246,10 +246,6 @@ def release(orchestrator: Orchestrator, requester: Requester, name: str, version
     return _shown(row)
 
 
-def artifact_digest(release: Published) -> str:
-    """Which content of the artifact store a download of a release is: the archive as it was published."""
-    return release.digest
-
 
 def _shown(row: Release, *, created: bool = False) -> Published:
     return Published(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from agent import signatures
 from agent.archive import pack_bytes
 from tests.e2e.api import Api, Json, stage
 from tests.e2e.conftest import NameMaker
@@ -84,6 +85,16 @@ def test_one_build_serves_every_environment(source: Source, api: Api) -> None:
         assert {ask(release["endpoint"]) for release in running.values()} == {"1.0.0"}
     assert len(built) == 1
     assert built != {digest}
+    path = f"/modules/{source.name}/releases/1.0.0"
+    shown = api.get(path)
+    assert {shown["built"]["digest"]} == built
+    assert shown["tested"]["tests"]["passed"] == 2
+    assert {shown[name]["executionId"] for name in ("built", "tested")} == {first["executionId"]}
+    content = api.call("GET", f"{path}/artifact", params={"built": "true"}).content
+    assert {str(signatures.Digest.of_bytes(content))} == built
+    envelope = api.call("GET", f"{path}/attestation")
+    assert envelope.json()["payloadType"] == "application/vnd.in-toto+json"
+    assert api.get(f"{path}/sbom")["metadata"]["component"]["version"] == "1.0.0"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api.schemas.fields import KEY_ID, Input, Metadata, Output, PageQuery, Text
+from app.api.schemas.fields import KEY_ID, Flag, Input, Metadata, Output, PageQuery, Text
 
 
 class KeyInput(Input):
@@ -70,14 +70,39 @@ class ReleaseOutput(Output):
     provenance = fields.Dict(required=True, allow_none=True, metadata={"description": "as the publisher gave it"})
 
 
+class BuiltOutput(Output):
+    digest = fields.String(required=True)
+    size_bytes = fields.Integer(required=True)
+    built_at = fields.DateTime(required=True)
+    execution_id = fields.UUID(required=True)
+    isolation = fields.Dict(required=True)
+
+
+class TestedOutput(Output):
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    passed_at = fields.DateTime(required=True)
+    execution_id = fields.UUID(required=True)
+    tests = fields.Dict(required=True, allow_none=True)
+
+
 class ReleaseDetailOutput(ReleaseOutput):
     manifest = fields.Dict(required=True)
+    built = fields.Nested(BuiltOutput, required=True, allow_none=True)
+    tested = fields.Nested(TestedOutput, required=True, allow_none=True)
 
 
 class ModuleOutput(Output):
     name = fields.String(required=True)
     latest_version = fields.String(required=True, allow_none=True)
     created_at = fields.DateTime(required=True)
+
+
+class ArtifactQuery(Input):
+    built = Flag(
+        load_default=False,
+        metadata={"word": True, "description": "what was built of it, instead of what was published"},
+    )
 
 
 class ArtifactHeaders(Input):

@@ -51,6 +51,8 @@ CONTRACT = {
     "POST /api/v1/modules/{module_name}/releases": Role.DEPLOYER,
     "GET /api/v1/modules/{module_name}/releases/{version}": Role.VIEWER,
     "GET /api/v1/modules/{module_name}/releases/{version}/artifact": Role.VIEWER,
+    "GET /api/v1/modules/{module_name}/releases/{version}/attestation": Role.VIEWER,
+    "GET /api/v1/modules/{module_name}/releases/{version}/sbom": Role.VIEWER,
     "GET /api/v1/approvals/pending": Role.VIEWER,
     "GET /api/v1/approvals/deployments/{execution_id}": Role.VIEWER,
     # Whom the policy of the environment names; Approver by default.
