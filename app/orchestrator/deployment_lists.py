@@ -21,6 +21,7 @@ _SUMMARY = (
     Deployment.kind,
     Deployment.module_name,
     Deployment.version,
+    Deployment.digest,
     Deployment.environment_name,
     Deployment.status,
     Deployment.requested_by,

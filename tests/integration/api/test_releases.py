@@ -43,7 +43,9 @@ def test_a_release_is_published_once_and_kept(publish: Publisher, client: FlaskC
     assert detail["manifest"]["name"] == "payment-processor"
     assert detail["metadata"] == {"commit": "abc"} and detail["provenance"] == {"builder": "ci"}
     rows: Any = client.get(RELEASES, headers=viewer).json
-    assert rows == [body] and detail == {**body, "manifest": detail["manifest"]}
+    assert rows == [body] and detail == {
+        **body, "manifest": detail["manifest"], "built": None, "tested": None,
+    }  # fmt: skip
     listed: Any = client.get("/api/v1/modules", headers=viewer).json
     assert [(module["name"], module["latestVersion"]) for module in listed] == [("payment-processor", "1.0.0")]
 
@@ -284,7 +286,7 @@ def test_ranges_that_are_none_are_ignored(publish: Publisher, client: FlaskClien
     for unit in ("items=0-1", "bytes", "none"):
         answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": unit})
         assert (answer.status_code, answer.data) == (200, content), unit
-    for given in ("bytes=x", "bytes=5-2", "bytes=", "bytes=-", "bytes=1", "bytes=0-1,5-6", "bytes=-9999999"):
+    for given in ("bytes=x", "bytes=5-2", "bytes=", "bytes=-", "bytes=1"):
         answer = client.get(f"{RELEASES}/1.0.0/artifact", headers={**viewer, "Range": given})
         assert (answer.status_code, answer.data) == (200, content), given
     for given, part in (("BYTES=0-1", content[:2]), ("bytes=-3", content[-3:]), ("bytes=2-999999999", content[2:])):

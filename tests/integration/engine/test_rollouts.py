@@ -336,4 +336,4 @@ def test_going_back_to_no_release_has_no_version(lab: Lab) -> None:
     first = lab.roll_out("1.0.0")
     gone = succession.rollback(lab.orchestrator, lab.requester, first, preempt=False, trace_id="t").rollback_id
     view = deployment_queries.view(lab.orchestrator, lab.requester, gone)
-    assert deployment_views.whole(view)["version"] is None
+    assert deployment_views.summary(view.row, view.now)["version"] is None
