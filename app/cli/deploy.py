@@ -13,7 +13,7 @@ from app.cli.errors import Gone, UsageProblem
 from app.cli.following import CancelFlag, Follow, TimeoutOption, WaitFlag, WatchFlag, follow, follow_options
 from app.cli.invocation import Invocation, invocation
 from app.cli.key_values import key_values
-from app.cli.output import one_line
+from app.cli.output import counted, one_line
 from app.cli.summary_file import SummaryOption
 
 
@@ -136,7 +136,7 @@ def _accepted(answer: Any) -> str:
 
 
 def _nodes(count: object) -> str:
-    return "nodes affected: unknown" if count is None else f"{count} node{'' if count == 1 else 's'} affected"
+    return "nodes affected: unknown" if count is None else f"{counted(count, 'node')} affected"
 
 
 def _running(run: Invocation, module: str, environment: str) -> dict[str, Any]:

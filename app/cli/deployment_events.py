@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.cli.deployment_view import moment
-from app.cli.output import one_line
+from app.cli.output import counted, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def sentence(event: DeploymentEvent) -> str:
 def _planned(body: Mapping[str, Any]) -> str:
     waves = [wave for wave in body.get("waves") or [] if isinstance(wave, list)]
     count = sum(len(wave) for wave in waves)
-    text = f"planned: {_counted(count, 'node')} in {_counted(len(waves), 'wave')}"
+    text = f"planned: {counted(count, 'node')} in {counted(len(waves), 'wave')}"
     skipped = body.get("skipped") or []
     return text + (f", without {', '.join(one_line(name) for name in skipped)}" if skipped else "")
 
@@ -108,7 +108,3 @@ def _words(verb: str) -> str:
 
 def _value(value: object) -> str:
     return one_line(json.dumps(value) if isinstance(value, Mapping | list) else value)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -19,11 +19,16 @@ def _token(lab: Lab, deployment: UUID) -> int | None:
     return None if value is None else int(value)
 
 
-def test_the_second_waits_for_the_first_and_is_woken_by_its_end(lab: Lab) -> None:
-    lab.nodes(lab.environment(), 2)
+def _two_of_a_lane(lab: Lab, *, nodes: int) -> tuple[UUID, UUID]:
+    """1.0.0 and, submitted after it, 1.1.0 of one module in QA; neither has entered."""
+    lab.nodes(lab.environment(), nodes)
     lab.release("1.0.0")
     lab.release("1.1.0")
-    first, second = lab.submit("1.0.0"), lab.submit("1.1.0")
+    return lab.submit("1.0.0"), lab.submit("1.1.0")
+
+
+def test_the_second_waits_for_the_first_and_is_woken_by_its_end(lab: Lab) -> None:
+    first, second = _two_of_a_lane(lab, nodes=2)
     lab.enter(first)
     lab.enter(second)
     assert lab.stage_status(second, StageKind.DEPLOY) == "Waiting"
@@ -43,10 +48,7 @@ def test_the_second_waits_for_the_first_and_is_woken_by_its_end(lab: Lab) -> Non
 
 
 def test_nobody_enters_while_an_earlier_one_is_still_being_scanned(lab: Lab) -> None:
-    lab.nodes(lab.environment(), 1)
-    lab.release("1.0.0")
-    lab.release("1.1.0")
-    first, second = lab.submit("1.0.0"), lab.submit("1.1.0")
+    first, second = _two_of_a_lane(lab, nodes=1)
     lab.enter(second)
     assert lab.stage_status(second, StageKind.DEPLOY) == "Waiting"
     lab.enter(first)
@@ -229,10 +231,7 @@ def test_what_a_module_requires_is_checked_before_anything_changes(lab: Lab) -> 
 @pytest.mark.parametrize("row", ["stages where id", "outbox where work_id"])
 def test_the_end_of_a_holder_waits_for_nobody_who_waits(lab: Lab, row: str) -> None:
     """One that is being cancelled holds rows of its own: a holder that waited for them could wait in a circle."""
-    lab.nodes(lab.environment(), 1)
-    lab.release("1.0.0")
-    lab.release("1.1.0")
-    holder, waiter = lab.submit("1.0.0"), lab.submit("1.1.0")
+    holder, waiter = _two_of_a_lane(lab, nodes=1)
     lab.enter(holder)
     lab.enter(waiter)
     with lab.orchestrator.database.raw() as connection:
