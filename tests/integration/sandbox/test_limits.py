@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,27 @@ Attack = Callable[[Site], None]
 
 def _disk_used(folder: Path) -> int:
     return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+
+
+@contextmanager
+def _others_filling(folder: Path) -> Iterator[None]:
+    """More than a run may use, given back, and taken again."""
+    done = threading.Event()
+
+    def fill() -> None:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            while not done.wait(0.02):
+                os.posix_fallocate(file.fileno(), 0, 256 * MIB)
+                done.wait(0.02)
+                file.truncate(0)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _forks_for_ever(site: Site) -> None:
@@ -233,6 +258,18 @@ def test_shared_memory_is_bounded(sites: dict[str, Site], name: str) -> None:
     else:
         assert answer["limit"] == "DISK", answer
     assert not Path("/dev/shm", token).exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_others_write_ends_nobody(sites: dict[str, Site], name: str) -> None:
+    """All on one file system: while a run starts, too, when its process is on the way from our user to its own."""
+    if name not in sites:
+        return
+    site = sites[name]
+    with _others_filling(site.base):
+        for _ in range(4):
+            answer = site.run("sleep", "0.3")
+            assert _ended(answer) == (0, None), answer
 
 
 @pytest.mark.parametrize("name", NAMES)

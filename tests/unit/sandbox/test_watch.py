@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,8 @@ import pytest
 
 from app.infrastructure.sandbox.cage import watch as watching
 from app.infrastructure.sandbox.cage.cgroup import Group
+from app.infrastructure.sandbox.cage.disk import Usage
+from app.infrastructure.sandbox.cage.processes import Held
 from app.infrastructure.sandbox.cage.watch import Watch
 from app.infrastructure.sandbox.capabilities import Capabilities
 from app.infrastructure.sandbox.plan import Plan
@@ -89,6 +91,57 @@ def test_a_deleted_file_that_is_open(plan: Plan, folder: int) -> None:
         path.unlink()
         assert watch.look([os.getpid()], 0.0) is Limit.DISK
         assert watch.final() is None
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process is one that nobody may look into."""
+    monkeypatch.setattr(watching.processes, "held_open", lambda *_: Held(0, 0, unseen=True))
+
+
+@pytest.fixture
+def grown(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets by how many bytes the file system has grown."""
+    size = 0
+
+    def grow(by: int) -> None:
+        nonlocal size
+        size += by
+
+    monkeypatch.setattr(Watch, "_statistics", lambda _: Usage(size, 0))
+    return grow
+
+
+@pytest.mark.usefixtures("closed")
+def test_what_a_process_that_is_closed_to_us_may_hold(plan: Plan, folder: int, grown: Callable[[int], None]) -> None:
+    watch = _watch(plan, folder)
+    grown(199_000)
+    assert watch.look([os.getpid()], 0.0) is None
+    grown(2_000)
+    assert watch.look([os.getpid()], 0.0) is Limit.DISK
+
+
+@pytest.mark.usefixtures("closed")
+def test_what_others_write_before_the_command_has_started(
+    plan: Plan, folder: int, grown: Callable[[int], None]
+) -> None:
+    """Its process is ours until then, and closed."""
+    watch = _watch(plan, folder)
+    grown(900_000)
+    assert watch.look([os.getpid()], 0.0, started=False) is None
+    assert watch.look([os.getpid()], 0.0) is None
+    grown(201_000)
+    assert watch.look([os.getpid()], 0.0) is Limit.DISK
+
+
+def test_what_others_write_while_all_is_seen(
+    plan: Plan, folder: int, grown: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = _watch(plan, folder)
+    grown(900_000)
+    assert watch.look([os.getpid()], 0.0) is None
+    monkeypatch.setattr(watching.processes, "held_open", lambda *_: Held(0, 0, unseen=True))
+    assert watch.look([os.getpid()], 0.0) is None
 
 
 def test_memory_files(plan: Plan, folder: int) -> None:

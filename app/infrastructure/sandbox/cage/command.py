@@ -51,6 +51,9 @@ def become_command(plan: Plan, user: int | None, output: int, protected: Sequenc
         )
         seccomp.apply(program)
     _forget_signals()
+    if user is not None:
+        # The change of user has closed this process to that user as well. Exec opens it; the watchdog may look before.
+        syscalls.show_own_memory()
     os.closerange(3, 65536)
     _execute(plan)
 

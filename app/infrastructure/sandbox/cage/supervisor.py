@@ -105,6 +105,7 @@ class _Run:
         self._killed = False
         self._kill_at: float | None = None
         self._orphan_ended = -1
+        self._started = plan.pid_namespace
 
     def go(self) -> None:
         syscalls.adopt_orphans()
@@ -193,12 +194,18 @@ class _Run:
             self._end(Limit.CANCELLED)
         for source in (first_ends, self._orphan_ended, *orders_end):
             poll.register(source, select.POLLIN)
+        if not self._started:
+            # Not to be read before the end: that nobody can write to it any more says that the command is there.
+            poll.register(status_pipe, 0)
         while True:
             now = time.monotonic()
             due = min(self._kill_at or deadline, watch.next_look)
             ready = {source for source, _ in poll.poll(max(0.0, due - now) * 1000)}
             if first_ends in ready:
                 break
+            if status_pipe in ready:
+                self._started = True
+                poll.unregister(status_pipe)
             if self._orphan_ended in ready:
                 drain(self._orphan_ended)
                 processes.reap_all_but(first)
@@ -222,7 +229,7 @@ class _Run:
             processes.signal_all(pids, signal.SIGCONT)
         if now >= watch.next_look:
             waited_for = processes.waited_for_by(first) if self._plan.pid_namespace else _cpu_of_children()
-            limit = watch.look(self._inside(), waited_for)
+            limit = watch.look(self._inside(), waited_for, started=self._started)
             if limit is not None:
                 self._end(limit)
 

@@ -73,6 +73,11 @@ def hide_own_memory() -> None:
     prctl(_PR_SET_DUMPABLE, 0)
 
 
+def show_own_memory() -> None:
+    """The opposite."""
+    prctl(_PR_SET_DUMPABLE, 1)
+
+
 def no_new_privileges() -> None:
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
 

@@ -43,19 +43,20 @@ class Watch:
         self._disk_cost = 0.0
         self._counted_at = time.monotonic()
         self._remember_machine()
-        self._filled_at_start = self._filled_then.size
+        self._others = self._filled_then.size
         self.cpu_seconds = 0.0
         self.peak_memory: int | None = None
         self.next_look = 0.0
 
-    def look(self, pids: Sequence[int], waited_for: float) -> Limit | None:
+    def look(self, pids: Sequence[int], waited_for: float, *, started: bool = True) -> Limit | None:
         """The limit that is passed, if any, by these processes; `waited_for` are the CPU seconds of orphans of theirs
-        that one of ours has waited for."""
+        that one of ours has waited for. Until the command has `started`, they are ours, on their way to another user
+        and closed to everybody."""
         begun = time.monotonic()
         passed = self._processes(pids, waited_for)
         cost = time.monotonic() - begun
         try:
-            return passed or self._disk(pids)
+            return passed or self._disk(pids, started=started)
         except TooDeep:
             return Limit.DEPTH
         finally:
@@ -90,7 +91,7 @@ class Watch:
             return Limit.PROCESSES
         return Limit.CPU if self.cpu_seconds > self._plan.cpu_seconds else None
 
-    def _disk(self, pids: Sequence[int]) -> Limit | None:
+    def _disk(self, pids: Sequence[int], *, started: bool) -> Limit | None:
         if not self._is_due():
             return None
         begun = time.monotonic()
@@ -98,11 +99,14 @@ class Watch:
         with syscalls.looking_as(self._runs_as):
             held = processes.held_open(pids, os.fstat(self._folders[0]).st_dev)
         self._used += Usage(held.on_device, 0)
-        if held.unseen:
-            # What it holds open is part of what the file system has grown by. Others may have written that as well: so
-            # only what is too much by itself is taken for its own.
-            unexplained = self._statistics().size - self._filled_at_start - self._used.size
-            self._used += Usage(unexplained if unexplained > self._plan.disk_bytes else 0, 0)
+        others = self._statistics().size - self._used.size
+        if started and held.unseen:
+            # What it holds open is part of what the file system has grown by since nobody was closed to us. Others may
+            # have written that as well: so only what is too much by itself is taken for its own.
+            grown = others - self._others
+            self._used += Usage(grown if grown > self._plan.disk_bytes else 0, 0)
+        else:
+            self._others = others
         self._counted_at = time.monotonic()
         self._disk_cost = self._counted_at - begun
         self._remember_machine()
