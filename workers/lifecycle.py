@@ -53,7 +53,12 @@ def install() -> None:
 
 
 def _worker_is_named(sender: Any = None, **_rest: Any) -> None:
-    """The first that is heard of a worker, before it says anything itself."""
+    """The first that is heard of a worker, before it says anything itself.
+
+    What Celery says of a signal goes past all loggers, to this stream, with a blank line before it; where there is
+    none, which Python allows, it says nothing.
+    """
+    sys.__stdout__ = None  # type: ignore[misc]
     _begin_observing(str(sender).partition("@")[0])
 
 
