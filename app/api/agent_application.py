@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import IO, Any
+from typing import Any
 
-from flask import Flask, request, send_file
+from flask import Flask, request
 from flask.typing import ResponseReturnValue
-from werkzeug.wsgi import FileWrapper
 
-from app.api import observation, problems
+from app.api import file_answers, observation, problems
 from app.api.node_identity import node_identity
 from app.api.parsing import parse
-from app.api.ranges import ignore_useless_range
 from app.api.schemas.heartbeats import HeartbeatInput
 from app.domain.errors import NotFound
 from app.infrastructure.artifacts import ArtifactStore
@@ -22,7 +20,6 @@ from app.orchestrator.heartbeats import Heartbeat, Instructions, ModuleReport, T
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _BODY_BYTES = 4 * 1024 * 1024
-_PIECE = 256 * 1024
 
 
 def create_agent_app(orchestrator: Orchestrator) -> Flask:
@@ -46,21 +43,11 @@ def create_agent_app(orchestrator: Orchestrator) -> Flask:
         if not _DIGEST.fullmatch(digest):
             raise NotFound("An artifact is named by sha256: and 64 lower-case hex digits.")
         path = artifacts.existing(digest)
-        ignore_useless_range(request, path.stat().st_size)
-        # Over TLS there is no sendfile: a hundred nodes that fetch at once are served in large pieces.
-        request.environ["wsgi.file_wrapper"] = _LargePieces
-        return send_file(path, mimetype="application/gzip", conditional=True, etag=digest)
+        return file_answers.answer(path, "application/gzip", digest, f"{digest.removeprefix('sha256:')}.tar.gz")
 
     app.add_url_rule("/agent/v1/heartbeat", "heartbeat", heartbeat, methods=["POST"])
     app.add_url_rule("/agent/v1/artifacts/<digest>", "artifact", artifact, methods=["GET"])
     return app
-
-
-class _LargePieces(FileWrapper):
-    """A class, because gunicorn asks whether an answer is one."""
-
-    def __init__(self, file: IO[bytes], _size: int = 0) -> None:
-        super().__init__(file, _PIECE)
 
 
 def _shown(told: Instructions) -> dict[str, Any]:

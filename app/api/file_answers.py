@@ -61,7 +61,7 @@ def _ranges(digest: str, size: int) -> tuple[ByteRange, ...] | None:
 
 def _content(path: Path, media_type: str, size: int, ranges: tuple[ByteRange, ...] | None) -> Response:
     if ranges is None:
-        # The server's own wrapper, so that it can hand the file to the kernel.
+        # The server's own wrapper, so that it can hand the file to the kernel; over TLS it goes in these large pieces.
         response = Response(wrap_file(request.environ, path.open("rb"), PIECE), content_type=media_type)
         response.direct_passthrough = True
         response.content_length = size

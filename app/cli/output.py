@@ -48,6 +48,12 @@ _COLOURS = {
 }
 
 
+class Coloured(str):
+    """Our own word in colours: the only text that keeps its escape sequences in a table."""
+
+    __slots__ = ()
+
+
 def clean(text: str) -> str:
     """Without escape sequences and control characters, tabs and line ends kept."""
     return _CONTROL.sub("", _ANSI.sub("", text.replace("\r\n", "\n")))
@@ -161,7 +167,7 @@ class Output:
         """A status word, coloured on a terminal."""
         text = one_line(word)
         colour = _COLOURS.get(text.lower().replace(" ", ""))
-        return f"\x1b[{colour}m{text}\x1b[0m" if self._colours and colour else text
+        return Coloured(f"\x1b[{colour}m{text}\x1b[0m") if self._colours and colour else text
 
     def width(self) -> int:
         """Columns of the terminal; without one, unbounded."""
@@ -170,7 +176,7 @@ class Output:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], width: int = 1_000_000) -> list[str]:
     """Columns two blanks apart. The last column is cut where the line would not fit into `width`."""
-    cells = [[cell if isinstance(cell, str) and "\x1b" in cell else one_line(cell) for cell in row] for row in rows]
+    cells = [[_shown(cell) for cell in row] for row in rows]
     shown = [list(head), *cells]
     widths = [max(_length(row[column]) for row in shown) for column in range(len(head))]
     return [_joined(row, widths, width) for row in shown]
@@ -180,10 +186,11 @@ def fields(pairs: Sequence[tuple[str, object]]) -> list[str]:
     """Named values under each other, without those that are None."""
     given = [(name, value) for name, value in pairs if value is not None]
     longest = max((len(name) for name, _ in given), default=0)
-    return [
-        f"{name:<{longest}}  {value if isinstance(value, str) and chr(27) in value else one_line(value)}"
-        for name, value in given
-    ]
+    return [f"{name:<{longest}}  {_shown(value)}" for name, value in given]
+
+
+def _shown(cell: object) -> str:
+    return cell if isinstance(cell, Coloured) else one_line(cell)
 
 
 def _length(cell: str) -> int:

@@ -16,7 +16,7 @@ import pytest
 from app.infrastructure.sandbox.cage.processes import descendants
 from tests.integration.sandbox import attacks
 from tests.integration.sandbox.conftest import NAMES
-from tests.integration.sandbox.processes_seen import wait_for
+from tests.integration.sandbox.processes_seen import wait_for, with_token
 from tests.integration.sandbox.sites import NOBODY, Driver, Site
 
 DEADLINE = 30.0
@@ -45,10 +45,10 @@ class Background:
 
     def ours(self) -> list[int]:
         """Guardian and supervisor, once the command has left what is to outlive it."""
-        wait_for(f"600.0{self.token}", present=True)
         deadline = time.monotonic() + DEADLINE
-        while len(found := descendants(self.driver.process.pid)) < 5:
-            assert time.monotonic() < deadline
+        while len(found := descendants(self.driver.process.pid)) < 5 or not with_token(f"600.0{self.token}"):
+            assert self.thread.is_alive(), self.answer
+            assert time.monotonic() < deadline, found
             time.sleep(0.02)
         return found[:2]
 

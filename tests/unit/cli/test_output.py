@@ -9,7 +9,7 @@ import pytest
 from app.cli.configuration import OutputFormat
 from app.cli.durations import clock, seconds_of, wire_seconds
 from app.cli.errors import ReaderGone, UsageProblem
-from app.cli.output import Output, clean, fields, one_line, table
+from app.cli.output import Coloured, Output, clean, fields, one_line, table
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,14 @@ def test_tables_line_up_and_fit() -> None:
 
 
 def test_colours_do_not_move_columns() -> None:
-    rows = [("\x1b[32mok\x1b[0m", "x"), ("longer", "y")]
+    rows = [(Coloured("\x1b[32mok\x1b[0m"), "x"), ("longer", "y")]
     assert table(("S", "V"), rows) == ["S       V", "\x1b[32mok\x1b[0m      x", "longer  y"]
+
+
+def test_only_our_own_colours_are_kept() -> None:
+    foreign = "\x1b]0;owned\x07\x1b[31mhost"
+    assert table(("H",), [(foreign,)]) == ["H", "host"]
+    assert fields([("host", foreign)]) == ["host  host"]
 
 
 def test_fields_without_a_value_are_left_out() -> None:

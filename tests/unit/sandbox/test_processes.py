@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.infrastructure.sandbox.cage import processes
+from app.infrastructure.sandbox.cage import processes, syscalls
 
 ROOT = Path(__file__).resolve().parents[3]
 TREE = "import os, time\nif os.fork():\n    time.sleep(600)\nos.fork()\ntime.sleep(600)"
@@ -55,6 +55,53 @@ def test_what_no_folder_shows_is_found() -> None:
     os.close(memory)
     assert held.in_memory >= 100_000
     assert not held.unseen
+
+
+def test_what_has_ended_hides_nothing() -> None:
+    """It belongs to root until somebody waits for it."""
+    ended = os.posix_spawnp("true", ["true"], {"PATH": os.defpath})
+    os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+    try:
+        with syscalls.looking_as(None if os.geteuid() else 65534):
+            assert not processes.held_open([ended], device=-1).unseen
+    finally:
+        os.waitpid(ended, 0)
+
+
+# Its first thread ends, by the system call, and another one goes on: with what it uses and holds.
+HEADLESS = """
+import ctypes, os, platform, sys, threading, time
+def hold():
+    held = open(sys.argv[1], "wb")
+    os.unlink(sys.argv[1])
+    held.write(b"x" * 300000)
+    held.flush()
+    memory = b"x" * (64 * 1048576)
+    print("ready", flush=True)
+    time.sleep(600)
+threading.Thread(target=hold).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+"""
+
+
+def test_a_process_without_its_first_thread_hides_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "held"
+    headless = subprocess.Popen([sys.executable, "-S", "-c", HEADLESS, os.fspath(path)], stdout=subprocess.PIPE)
+    try:
+        assert headless.stdout is not None
+        assert headless.stdout.readline() == b"ready\n"
+        deadline = time.monotonic() + 30
+        while "State:\tZ" not in Path(f"/proc/{headless.pid}/status").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        held = processes.held_open([headless.pid], tmp_path.stat().st_dev)
+        assert held.on_device >= 300_000
+        assert not held.unseen
+        assert processes.load([headless.pid]).resident_bytes > 64 * 1048576
+        assert processes.proportional_bytes([headless.pid]) > 64 * 1048576
+    finally:
+        headless.kill()
+        headless.communicate()
 
 
 def test_all_children_but_one_are_waited_for() -> None:

@@ -48,7 +48,7 @@ def load(pids: Iterable[int]) -> Load:
             continue
         own[pid, int(fields[19])] = (int(fields[11]) + int(fields[12])) / _TICKS
         waited_for += (int(fields[13]) + int(fields[14])) / _TICKS
-        resident += int(fields[21]) * _PAGE
+        resident += _resident(pid, fields)
     return Load(len(own), resident, sum(own.values()) + waited_for, own)
 
 
@@ -62,10 +62,22 @@ def proportional_bytes(pids: Iterable[int]) -> int:
     """Memory of these, what several share counted once among them all; dearer to find out than `load`."""
     total = 0
     for pid in pids:
-        with contextlib.suppress(OSError, StopIteration):
+        try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+        except (OSError, StopIteration):
+            total += _resident(pid, _stat(pid) or [])
     return total
+
+
+def _resident(pid: int, fields: list[str]) -> int:
+    """Bytes. Of a process whose first thread has ended, the kernel tells nothing but by those that still run."""
+    if not fields:
+        return 0
+    if fields[0] == "Z":
+        others = (_stat(pid, f"/task/{task.name}") for task in _numbered(Path(f"/proc/{pid}/task")))
+        return max((int(other[21]) for other in others if other), default=0) * _PAGE
+    return int(fields[21]) * _PAGE
 
 
 def shared_memory_bytes() -> int:
@@ -180,14 +192,26 @@ def _effective_capabilities() -> int:
 
 
 def _descriptors(pid: int) -> list[Path] | None:
-    """None when they are closed to us."""
-    folder = Path(f"/proc/{pid}/fd")
+    """Of each of its threads, which may have tables of their own, and outlive the first one. None when one is closed
+    to us."""
+    found: list[Path] = []
+    for task in _numbered(Path(f"/proc/{pid}/task")):
+        try:
+            found += (task / "fd").iterdir()
+        except PermissionError:
+            if _has_memory(task):
+                return None
+        except OSError:
+            continue
+    return found
+
+
+def _has_memory(task: Path) -> bool:
+    """Whether it still executes: what ends belongs to root from then on, and holds nothing open for long."""
     try:
-        return list(folder.iterdir())
-    except PermissionError:
-        return None
+        return not (task / "statm").read_text().startswith("0 ")
     except OSError:
-        return []
+        return False
 
 
 @cache
@@ -220,9 +244,9 @@ def _numbered(folder: Path) -> list[Path]:
         return []
 
 
-def _stat(pid: int) -> list[str] | None:
+def _stat(pid: int, task: str = "") -> list[str] | None:
     """The fields of /proc/<pid>/stat from the third (state) on: the name before may hold anything."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return Path(f"/proc/{pid}{task}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
