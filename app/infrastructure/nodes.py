@@ -235,6 +235,9 @@ def _whole(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
             raise NodeUnreachable(
                 "its answer is too large" if size > LARGEST_ANSWER else "its answer did not end in time"
             )
+    if response.length_remaining:  # read1() takes the end of the connection for the end of the answer
+        response.close()
+        raise NodeUnreachable("its answer was cut off")
     response.release_conn()
     return b"".join(pieces)
 

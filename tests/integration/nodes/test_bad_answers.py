@@ -67,7 +67,7 @@ def agent(tmp_path: Path, authority: CertificateAuthority) -> Iterator[Callable[
             try:
                 taken, _ = listener.accept()
                 with server_context(files).wrap_socket(taken, server_side=True) as connection:
-                    connection.recv(65536)
+                    _read_request(connection)
                     behaviour(connection)
             except OSError:
                 return  # the client has gone, as it should
@@ -78,6 +78,21 @@ def agent(tmp_path: Path, authority: CertificateAuthority) -> Iterator[Callable[
     yield start
     for listener in listeners:
         listener.close()
+
+
+def _read_request(connection: ssl.SSLSocket) -> None:
+    """To its end: a connection that is closed with something unread in it takes what was answered with it."""
+    head, _, body = _until(connection, lambda got: b"\r\n\r\n" in got).partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    missing = int(length[1]) - len(body) if length else 0
+    _until(connection, lambda got: len(got) >= missing)
+
+
+def _until(connection: ssl.SSLSocket, enough: Callable[[bytes], bool]) -> bytes:
+    got = b""
+    while not enough(got):
+        got += connection.recv(65536)
+    return got
 
 
 def in_drops(connection: ssl.SSLSocket) -> None:
@@ -108,6 +123,15 @@ def test_an_answer_in_drops_ends_in_time(client: Nodes, agent: Callable[[Behavio
 def test_an_answer_without_an_end_is_not_kept(client: Nodes, agent: Callable[[Behaviour], NodeAddress]) -> None:
     with pytest.raises(NodeUnreachable, match="too large"):
         client.state(agent(without_an_end))
+
+
+def test_an_answer_that_is_cut_off_is_none(client: Nodes, agent: Callable[[Behaviour], NodeAddress]) -> None:
+    def cut(connection: ssl.SSLSocket) -> None:
+        connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n{}")
+        connection.unwrap()  # a regular end of TLS, so that nothing but the length tells
+
+    with pytest.raises(NodeUnreachable, match="cut off"):
+        client.state(agent(cut))
 
 
 @pytest.mark.parametrize(
