@@ -91,7 +91,10 @@ def _read_request(connection: ssl.SSLSocket) -> None:
 def _until(connection: ssl.SSLSocket, enough: Callable[[bytes], bool]) -> bytes:
     got = b""
     while not enough(got):
-        got += connection.recv(65536)
+        piece = connection.recv(65536)
+        if not piece:
+            raise ConnectionResetError("the client has gone")
+        got += piece
     return got
 
 
