@@ -267,8 +267,9 @@ def _contradictions(policy: Policy, reader: FieldReader) -> None:
     minimum = policy.rolling.min_in_service
     if minimum is not None and minimum.percent and minimum.value == 100:
         reader.complain("rolling.minInService", "of 100% leaves no node that may be changed")
-    if policy.approvals.required and not policy.approvals.roles:
-        reader.complain("approvals.roles", "must name a role when approvals are required")
+    # Also where none is required: a request can ask for one, and then somebody must be able to say no.
+    if not policy.approvals.roles:
+        reader.complain("approvals.roles", "must name a role")
     known = set(Policy().to_json())
     for name in policy.locked:
         if name not in known:

@@ -4,25 +4,32 @@ under the deployment's lock, so that of two at once one comes first and the othe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import ColumnElement, Select, func, literal_column, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from agent.telemetry.context import bound
 from app.domain.deployment import DeploymentStatus, StageKind, StageStatus, WaitingKind
 from app.domain.errors import NotFound, NotPermitted
 from app.domain.events import ApprovalExpired, ApprovalGiven, ApprovalRejected, Event
 from app.infrastructure.db.deployment_rows import Loaded
+from app.infrastructure.db.deployment_store import Busy
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.db.models import Deployment, DeploymentEvent, Stage
 from app.orchestrator import deployment_queries, environments, outcomes
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.paging import Page, PageRequest, page_of
 from app.orchestrator.roles import Role
+
+log = logging.getLogger(__name__)
 
 EXPIRE_AT_MOST = 200
 """Expired at one tick; the rest at the next."""
@@ -81,9 +88,9 @@ def _decide(
 
     def event(_connection: Raw, loaded: Loaded) -> Event:
         approval = loaded.state.stage(StageKind.APPROVAL).approval
-        roles = approval.roles if approval is not None else ()
-        if roles and not any(Role(role).granted_by(requester.roles) for role in roles):
-            raise NotPermitted(f"The policy of {loaded.state.environment} lets {' or '.join(roles)} decide.")
+        if approval is not None and not any(Role(role).granted_by(requester.roles) for role in approval.roles):
+            who = " or ".join(approval.roles) or "nobody"
+            raise NotPermitted(f"The policy of {loaded.state.environment} lets {who} decide.")
         return answer(requester.username, own, reason)
 
     outcomes.apply(orchestrator, deployment_id, event)
@@ -91,12 +98,27 @@ def _decide(
 
 
 def expire(orchestrator: Orchestrator) -> int:
-    """End those whose deadline has passed. Returns how many were looked at; safe to run twice, and at once."""
+    """End those whose deadline has passed. Returns how many were looked at; safe to run twice, and at once.
+
+    One that cannot be decided, or that somebody is deciding just now, keeps no other waiting.
+    """
     with orchestrator.database.raw() as connection:
         rows: list[Any] = connection.execute(_DUE, {"most": EXPIRE_AT_MOST}).fetchall()
     for (deployment_id,) in rows:
-        outcomes.apply(orchestrator, deployment_id, ApprovalExpired())
+        with bound(deployment=str(deployment_id)):
+            _expire(orchestrator, deployment_id)
     return len(rows)
+
+
+def _expire(orchestrator: Orchestrator, deployment_id: UUID) -> None:
+    try:
+        outcomes.apply(orchestrator, deployment_id, ApprovalExpired(), wait=False)
+    except (Busy, NotFound):
+        log.debug("passed over")
+    except (psycopg.Error, SQLAlchemyError):
+        raise
+    except Exception:
+        log.exception("an approval cannot be expired")
 
 
 def of_deployment(orchestrator: Orchestrator, requester: Requester, deployment_id: UUID) -> ApprovalView:

@@ -140,6 +140,56 @@ def test_it_expires(
     assert client.get(f"{PATH}/deployments/{execution}", headers=log_in("viewer")).json["status"] == "Expired"  # type: ignore[index]
 
 
+def test_one_that_cannot_be_decided_keeps_no_other_from_expiring(
+    waiting: Waiting, client: FlaskClient, viewer: Headers, orchestrator: Orchestrator
+) -> None:
+    unreadable, held, other = waiting(), waiting(), waiting()
+    with orchestrator.database.raw() as connection:
+        connection.execute(
+            "update stages set due_at = due_at - %(days)s, approval = jsonb_set(approval, '{until}',"
+            " to_jsonb((approval->>'until')::timestamptz - %(days)s)) where kind = 'Approval'",
+            {"days": timedelta(days=2)},
+        )
+        connection.execute(
+            "update deployments set policy = policy || %s where id = %s", ('{"scan": {"stopAt": "?"}}', unreadable)
+        )
+    with orchestrator.database.raw() as somebody:
+        somebody.execute("select from deployments where id = %s for update", (held,))
+        assert approvals.expire(orchestrator) == 3
+    assert shown(client, viewer, other)["status"] == "Expired"
+    assert shown(client, viewer, held)["status"] == "PendingApproval"
+    approvals.expire(orchestrator)
+    assert shown(client, viewer, held)["status"] == "Expired"
+
+
+def test_without_roles_nobody_decides(
+    waiting: Waiting,
+    client: FlaskClient,
+    log_in: Callable[[str], Headers],
+    admin: Headers,
+    orchestrator: Orchestrator,
+) -> None:
+    current = client.get("/api/v1/environments/QA", headers=admin)
+    for approvals_ in ({"required": 0, "roles": []}, {"roles": []}):
+        body = {**current.json, "approvals": approvals_}  # type: ignore[dict-item]
+        answer = client.put(
+            "/api/v1/environments/QA", json=body, headers={**admin, "If-Match": current.headers["ETag"]}
+        )
+        assert answer.status_code == 400 and problem_of(answer)["errors"].keys() == {"approvals.roles"}
+    execution = waiting()
+    with orchestrator.database.raw() as connection:
+        connection.execute(
+            "update stages set approval = jsonb_set(approval, '{roles}', '[]') where deployment_id = %s"
+            " and kind = 'Approval'",
+            (execution,),
+        )
+    for headers in (log_in("viewer"), log_in("deployer"), admin):
+        for word in ("approve", "reject"):
+            refused = decide(client, headers, execution, word)
+            assert refused.status_code == 403 and "lets nobody decide" in problem_of(refused)["detail"]
+    assert shown(client, admin, execution)["status"] == "PendingApproval"
+
+
 def test_a_cancelled_one_cannot_be_approved(
     waiting: Waiting, client: FlaskClient, log_in: Callable[[str], Headers], deployer: Headers
 ) -> None:

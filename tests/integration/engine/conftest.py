@@ -226,6 +226,11 @@ class Lab:
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
+    return settings_of(database_url, tmp_path)
+
+
+def settings_of(database_url: str, tmp_path: Path) -> Settings:
+    """Of an orchestrator over that database; its files are in the folder."""
     return load(
         {
             "HOTSWAP_DATABASE_URL": database_url,
