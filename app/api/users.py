@@ -51,7 +51,8 @@ def show(call: Call, user_id: UUID) -> ResponseReturnValue:
 def change(call: Call, user_id: UUID) -> ResponseReturnValue:
     """Change what is given; it counts at once, also for sessions and tokens that are open.
 
-    The last enabled Admin can neither be disabled nor demoted (409). Passwords are refused with an API token.
+    The last enabled Admin can neither be disabled nor demoted (409). With an API token `password`, `roles` and
+    `disabled` are refused (403).
     """
     changes = UserChanges(**call.body)
     return _answer(
@@ -63,7 +64,10 @@ def change(call: Call, user_id: UUID) -> ResponseReturnValue:
     "DELETE", "/users/<uuid:user_id>", role=Role.ADMIN, headers=IfMatchHeader, answers={204: None}, problems=(400, 409)
 )
 def remove(call: Call, user_id: UUID) -> ResponseReturnValue:
-    """Remove a user with all sessions and tokens; the last enabled Admin cannot be removed (409)."""
+    """Remove a user with all sessions and tokens; the last enabled Admin cannot be removed (409).
+
+    Refused with an API token.
+    """
     users.remove(call.orchestrator, call.requester, user_id, expected_version=_expected(call, user_id))
     return no_content()
 

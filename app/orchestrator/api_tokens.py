@@ -1,7 +1,8 @@
 """API tokens: what build servers act with. A token belongs to its owner and never may more than its owner.
 
 Its roles are fixed when it is made; at each request the smaller of them and of the owner's roles of now counts. A
-token that leaked begets nothing: with one, nobody makes tokens, makes users or changes passwords.
+token that leaked begets nothing: with one, nobody makes tokens, makes, disables or removes users, or changes roles or
+passwords.
 """
 
 from __future__ import annotations

@@ -133,9 +133,14 @@ def change(
     """Change what is given, when `expected_version` (if any) is the version of now.
 
     What it takes away counts at once: a user that is disabled or has a new password has no session any more.
-    Raises NotFound, Invalid (the password), StaleVersion, Conflict (the last enabled Admin), NotPermitted (a password,
-    with an API token), TooMany.
+    Raises NotFound, Invalid (the password), StaleVersion, Conflict (the last enabled Admin), NotPermitted (more than
+    names and addresses, with an API token), TooMany.
     """
+    # A right that is given away outlives the token; so does one that is taken from whoever could revoke it.
+    if changes.roles is not None:
+        refuse_token(requester, "change roles")
+    if changes.disabled is not None:
+        refuse_token(requester, "disable or enable users")
     password_hash = None
     if changes.password is not None:
         refuse_token(requester, "change passwords")
@@ -166,8 +171,9 @@ def remove(
 ) -> None:
     """Forget a user, with all sessions and tokens. What the user has done keeps the name.
 
-    Raises NotFound, StaleVersion, Conflict (the last enabled Admin).
+    Raises NotFound, StaleVersion, Conflict (the last enabled Admin), NotPermitted (with an API token).
     """
+    refuse_token(requester, "remove users")
     with orchestrator.database.session() as session:
         _one_at_a_time(session, requester.tenant_id)
         row = _found(session, requester, user_id, lock=True)

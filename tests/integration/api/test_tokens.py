@@ -122,7 +122,13 @@ def test_a_token_begets_nothing(client: FlaskClient, admin: Headers) -> None:
     me: Any = client.get(ME, headers=token).json
     password = {"password": "another-long-one"}
     user = {"username": "anna", "email": "a@x.example", "fullName": "A", "roles": ["Admin"], **password}
+    (viewer,) = client.get("/api/v1/users?username=viewer", headers=admin).json  # type: ignore[misc]
+    theirs = f"/api/v1/users/{viewer['id']}"
     for answer in (
+        client.patch(theirs, json={"roles": ["Admin"]}, headers=token),
+        client.patch(theirs, json={"email": "mine@x.example", "disabled": False}, headers=token),
+        client.patch(f"/api/v1/users/{me['id']}", json={"disabled": True}, headers=token),
+        client.delete(theirs, headers=token),
         client.post(TOKENS, json={"name": "child"}, headers=token),
         client.post("/api/v1/users", json=user, headers=token),
         client.patch(f"/api/v1/users/{me['id']}", json=password, headers=token),
@@ -130,7 +136,9 @@ def test_a_token_begets_nothing(client: FlaskClient, admin: Headers) -> None:
     ):
         assert answer.status_code == 403, answer.text
         assert "An API token cannot" in problem_of(answer)["detail"]
-    assert client.get("/api/v1/users", headers=token).status_code == 200
+    assert client.get("/api/v1/users?username=viewer", headers=token).json == [viewer], "nothing of it was done"
+    named = client.patch(theirs, json={"fullName": viewer["fullName"] or "V"}, headers=token)
+    assert named.status_code == 200, "what gives nobody a right is an Admin's business as ever"
     ended = client.post("/api/v1/authentication/logout", headers=token)
     assert ended.status_code == 401 and "revoke it" in problem_of(ended)["detail"]
     assert client.delete(f"{TOKENS}/{me['token']['id']}", headers=token).status_code == 204, "it may end itself"
