@@ -51,8 +51,7 @@ def show(call: Call, user_id: UUID) -> ResponseReturnValue:
 def change(call: Call, user_id: UUID) -> ResponseReturnValue:
     """Change what is given; it counts at once, also for sessions and tokens that are open.
 
-    The last enabled Admin can neither be disabled nor demoted (409). With an API token `password`, `roles` and
-    `disabled` are refused (403).
+    The last enabled Admin stays one (409). With an API token `password`, `roles` and `disabled` are refused (403).
     """
     changes = UserChanges(**call.body)
     return _answer(

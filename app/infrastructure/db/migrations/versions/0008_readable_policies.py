@@ -2,9 +2,9 @@
 
 The first version of the product kept the sections `scan` and `build` checked for shape only, and an approval could
 name no roles. Both would now be refused whenever they are read: nothing could be submitted there, and a deployment
-under way could neither be reported, cancelled nor expired. What is not understood gets its default, and never less safe
-than that: an exception that is not understood goes, no roles become Approver. What was changed of an environment or of a
-module stands in its history. The rules are written out here, as they were at this revision.
+under way could neither be reported, cancelled nor expired. What is not understood gets its default, and never less
+safe than that: an exception that is not understood goes, no roles become Approver. What was changed of an environment
+or of a module stands in its history. The rules are written out here, as they were at this revision.
 """
 
 from __future__ import annotations
