@@ -6,28 +6,34 @@ from dataclasses import replace
 from uuid import UUID
 
 from app.domain import ending, going_back, lane_entry, rollout
-from app.domain.deployment import DeploymentStatus, Stage, StageKind, StageStatus, WaitingKind
+from app.domain.deployment import Deployment, DeploymentStatus, Stage, StageKind, StageStatus, WaitingKind
 from app.domain.events import CountStale, DateAhead, LaneBusy, LaneOffered, StageReported
 from app.domain.turn import Turn
 
 
 def held(turn: Turn, stage_id: UUID, attempt: int) -> Stage | None:
-    """The stage, when `attempt` holds its claim; otherwise the report is counted as stale.
+    """The stage, when `attempt` holds its claim; otherwise the report is counted as stale."""
+    reason = stale(turn.state, stage_id, attempt)
+    if reason is None:
+        return turn.state.stage_by_id(stage_id)
+    turn.commands.append(CountStale(stage_id, attempt, reason))
+    return None
+
+
+def stale(state: Deployment, stage_id: UUID, attempt: int) -> str | None:
+    """Why what `attempt` reports of a stage counts for nothing; None when it holds the claim.
 
     Once it has its lane the Deploy stage is nobody's work: its node operations are.
     """
-    stage = turn.state.stage_by_id(stage_id)
-    if stage is None or turn.state.terminal:
-        reason = "ended"
-    elif stage.attempt != attempt:
-        reason = "older attempt"
-    elif stage.claimable or stage.status is not StageStatus.RUNNING:
-        reason = "not claimed"
-    elif stage.kind is StageKind.DEPLOY and turn.state.granted:
-        reason = "lane granted"
-    else:
-        return stage
-    turn.commands.append(CountStale(stage_id, attempt, reason))
+    stage = state.stage_by_id(stage_id)
+    if stage is None or state.terminal:
+        return "ended"
+    if stage.attempt != attempt:
+        return "older attempt"
+    if stage.claimable or stage.status is not StageStatus.RUNNING:
+        return "not claimed"
+    if stage.kind is StageKind.DEPLOY and state.granted:
+        return "lane granted"
     return None
 
 

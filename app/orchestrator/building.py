@@ -17,6 +17,7 @@ from uuid import UUID
 from agent import attestations
 from agent.manifest import MANIFEST_NAME
 from agent.signatures import Digest, KeyInvalid, PrivateKey, key_id, load_private
+from app.domain import stages
 from app.domain.events import Event
 from app.domain.policy import parse_policy
 from app.infrastructure.db.deployment_rows import Loaded
@@ -168,9 +169,8 @@ def _report_built(
 
     def outcome(connection: Raw, loaded: Loaded) -> Event:
         built, told = str(made.digest), message
-        stage = loaded.state.stage_by_id(claimed.stage_id)
-        # An older attempt's report changes nothing, and neither do its bytes.
-        if stage is not None and stage.attempt == claimed.attempt and not loaded.state.terminal:
+        # By the same rule that refuses the report of an attempt which lost its claim: its bytes change nothing either.
+        if stages.stale(loaded.state, claimed.stage_id, claimed.attempt) is None:
             ours: Any = connection.execute(_INSERT, values).fetchone()
             if ours is None:
                 built, winner = connection.execute(_WINNER, values).fetchone()  # type: ignore[misc,assignment]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from app.domain import tested
+from app.domain import stages, tested
 from app.domain.errors import NotFound
 from app.domain.events import Event
 from app.domain.policy import parse_policy
@@ -153,9 +153,8 @@ def _report_passed(orchestrator: Orchestrator, claimed: ClaimedStage, subject: S
     }
 
     def outcome(connection: Raw, loaded: Loaded) -> Event:
-        stage = loaded.state.stage_by_id(claimed.stage_id)
-        # An older attempt's report changes nothing.
-        if stage is not None and stage.attempt == claimed.attempt and not loaded.state.terminal:
+        # By the same rule that refuses the report of an attempt which lost its claim.
+        if stages.stale(loaded.state, claimed.stage_id, claimed.attempt) is None:
             connection.execute(_PASSED, values)
         return reported(claimed, verdict)
 
