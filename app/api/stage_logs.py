@@ -33,7 +33,7 @@ _LOOKS_BETWEEN_COMMENTS = 10
 def stage_log(call: Call, execution_id: UUID, stage: str) -> ResponseReturnValue:
     """What a stage's commands printed; with `Accept: text/event-stream` it follows until the stage has ended.
 
-    Long logs keep their head and their tail. The stream resumes after `Last-Event-ID`.
+    Long logs keep head and tail. Of a stage that printed nothing it is the message. `Last-Event-ID` resumes the stream.
     """
     log = stage_logs.find_log(call.orchestrator, call.requester, execution_id, stage)
     if wants_stream():

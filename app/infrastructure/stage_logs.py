@@ -21,7 +21,8 @@ with held as (
 ), added as (
     insert into stage_log_pieces (stage_id, attempt, seq, content, tenant_id)
     select held.id, %(attempt)s, %(seq)s, %(content)s, held.tenant_id from held where %(content)s <> ''
-        on conflict do nothing
+        -- After a failure that came too late: the same was written, and the file may have grown since.
+        on conflict (stage_id, attempt, seq) do update set content = excluded.content
 )
 select count(*) from held
 """

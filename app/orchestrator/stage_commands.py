@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +29,8 @@ from config.settings import Settings
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.5
+LAST_CARRY = 30.0
+"""Seconds for which a log's end is tried to be written to a database that is away."""
 TAIL_BYTES = 4096
 _MIB = 1024 * 1024
 # Of zip files and their like, which know no time before 1980: what the same source makes shall be the same bytes.
@@ -130,11 +133,16 @@ class _Carrier(threading.Thread):
     def finish(self) -> None:
         self._finished.set()
         self.join()
-        if not self.abandoned:
-            self._carry(to_the_end=True)
+        deadline = monotonic() + LAST_CARRY
+        while not self.abandoned and not self._carry(to_the_end=True) and monotonic() < deadline:
+            if self._stopping.wait(LOOK_EVERY):
+                return
 
-    def _carry(self, *, to_the_end: bool = False) -> None:
+    def _carry(self, *, to_the_end: bool = False) -> bool:
+        """Whether it was written, or need not be."""
         try:
             self.abandoned = not self._writer.carry(to_the_end=to_the_end)
         except (psycopg.Error, SQLAlchemyError) as error:
             log.warning("a stage's log cannot be written: %s", str(error).strip().splitlines()[0])
+            return False
+        return True

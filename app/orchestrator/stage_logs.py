@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -20,11 +21,12 @@ from app.orchestrator.deployment_queries import find, stage_name
 
 LOOK_EVERY = 0.5
 BEGINNING = (0, -1)
+_STANDING = "select status, output_tail, message from stages where id = %s"
 
 
 @dataclass(frozen=True, slots=True)
 class StageLog:
-    """`said` is what to show of a stage that ran no command: the end of what a hook said, or its message."""
+    """`said` is what to show of a stage that printed nothing: the end of what a hook said, or its message."""
 
     stage_id: UUID
     said: str
@@ -37,8 +39,12 @@ def find_log(orchestrator: Orchestrator, requester: Requester, deployment_id: UU
         stages = session.scalars(select(Stage).where(Stage.deployment_id == row.id)).all()
     for stage in stages:
         if name.lower() in (stage.kind.lower(), stage_name(row, stage.kind).lower()):
-            return StageLog(stage.id, stage.output_tail or (f"{stage.message}\n" if stage.message else ""))
+            return StageLog(stage.id, _said(stage.output_tail, stage.message))
     raise NotFound(f"The deployment has no stage {name}.")
+
+
+def _said(output_tail: str | None, message: str | None) -> str:
+    return output_tail or (f"{message}\n" if message else "")
 
 
 def whole(orchestrator: Orchestrator, log: StageLog) -> str:
@@ -57,27 +63,31 @@ def whole(orchestrator: Orchestrator, log: StageLog) -> str:
 def follow(orchestrator: Orchestrator, log: StageLog, after: tuple[int, int]) -> Iterator[Piece | None]:
     """Pieces as they come, None now and then when there is nothing new; ends when the stage has.
 
-    A database that is away is asked again.
+    Of a stage that ended and printed nothing, what it says is the one piece, of attempt 0. A database that is away is
+    asked again.
     """
     while True:
         try:
             with orchestrator.database.raw() as connection:
                 # In this order: what an ended stage printed is all there by then.
-                ended = _ended(
-                    connection.execute("select status from stages where id = %s", (log.stage_id,)).fetchone()
-                )
+                standing: Any = connection.execute(_STANDING, (log.stage_id,)).fetchone()
                 found = pieces_after(connection, log.stage_id, *after)
         except (psycopg.Error, SQLAlchemyError):
-            ended, found = False, []
+            yield None
+            time.sleep(LOOK_EVERY)
+            continue
         for piece in found:
             after = (piece.attempt, piece.seq)
             yield piece
-        if ended and not found:
+        if found:
+            continue
+        if standing is None:
             return
-        if not found:
-            yield None
-            time.sleep(LOOK_EVERY)
-
-
-def _ended(row: object) -> bool:
-    return not isinstance(row, tuple) or StageStatus(row[0]).ended
+        status, output_tail, message = standing
+        if StageStatus(status).ended:
+            said = _said(output_tail, message)
+            if after == BEGINNING and said:
+                yield Piece(0, 0, said)
+            return
+        yield None
+        time.sleep(LOOK_EVERY)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from agent import attestations
@@ -17,10 +18,11 @@ from agent.signatures import key_id
 from app.domain.deployment import DeploymentStatus
 from app.domain.events import CancelRequested, ClaimEnded
 from app.infrastructure.artifacts import ArtifactStore
-from app.infrastructure.stage_logs import all_pieces
+from app.infrastructure.stage_logs import StageLogWriter, all_pieces
 from app.orchestrator import building, claims
 from app.orchestrator.node_operations import command
 from app.orchestrator.stage_commands import Abandoned
+from deploy.local.postgres import Postgres
 from tests.integration.engine.conftest import Lab
 from tests.integration.engine.sources import BUILD, DEPLOY, SCAN, TEST, Works
 
@@ -292,6 +294,31 @@ def test_the_log_holds_head_and_tail_of_what_is_printed_whatever_it_is(works: Wo
     assert "\0" not in log
     stored = works.lab.sql("select sum(octet_length(content)) from stage_log_pieces")[0][0]
     assert stored < 8_000_000, "two times a mebibyte, of which each strange byte takes three"
+
+
+def test_the_end_of_a_log_outlives_a_database_that_is_away(
+    works: Works, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is away for the first try to write the end, and back for the second."""
+    carry, ends = StageLogWriter.carry, 0
+    name = works.lab.sql("select current_database()")[0][0]
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as server:
+
+        def counted(self: StageLogWriter, *, to_the_end: bool = False) -> bool:
+            nonlocal ends
+            ends += to_the_end
+            if to_the_end:
+                server.execute(f"alter database {name} with allow_connections {ends > 1}")
+            if to_the_end and ends == 1:
+                server.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+            return carry(self, to_the_end=to_the_end)
+
+        monkeypatch.setattr(StageLogWriter, "carry", counted)
+        works.publish(build="mkdir dist && echo x > dist/x && echo the end")
+        deployment = works.lab.submit("1.0.0")
+        works.execute(deployment, BUILD)
+    assert ends == 2
+    assert log_of(works, deployment) == "the end\n"
 
 
 def test_without_a_builders_key_nothing_is_built(works: Works) -> None:
