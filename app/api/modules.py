@@ -52,7 +52,10 @@ def _publish_bytes() -> int:
     body_bytes=_publish_bytes,
 )
 def publish(call: Call, module_name: str) -> ResponseReturnValue:
-    """Publish a signed archive as a release. The same bytes again are 200, other bytes for a known version 409."""
+    """Publish a signed archive as a release. The same bytes again are 200, other bytes for a known version 409.
+
+    A release that was retired is back then.
+    """
     published = releases.publish(call.orchestrator, call.requester, module_name, _upload(module_name))
     return _summary(published), 201 if published.created else 200
 
@@ -208,6 +211,7 @@ def _summary(release: Published) -> dict[str, Any]:
         "createdAt": instant(release.created_at),
         "metadata": dict(release.metadata),
         "provenance": release.provenance,
+        "retiredAt": instant(release.retired_at) if release.retired_at else None,
     }
 
 

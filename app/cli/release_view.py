@@ -40,6 +40,7 @@ def release_lines(release: Mapping[str, Any]) -> Iterator[str]:
             ("size", shown_size(int(release.get("sizeBytes") or 0))),
             ("signed by", release.get("signedBy")),
             ("published", f"{when(release.get('createdAt'))} by {one_line(release.get('createdBy'))}"),
+            ("retired", when(release.get("retiredAt")) if release.get("retiredAt") else None),
             ("built", _built(release.get("built"))),
             ("tested", _tested(release.get("tested"))),
         ]

@@ -81,6 +81,11 @@ class ArtifactStore:
             staged.rename(target)
             _synchronise(target.parent)
 
+    def renew(self, digest: str) -> bool:
+        """Let an artifact count as just stored, so that nobody clears it away. False when it is not there."""
+        with self._writing():
+            return _made_young(self.path(digest))
+
     def older_than(self, shelf: int, seconds: float) -> list[str]:
         """Digests on one of the 256 shelves whose files were stored, or published again, longer ago than that."""
         folder = self._root / "sha256" / f"{shelf:02x}"

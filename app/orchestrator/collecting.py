@@ -6,7 +6,8 @@ files that are older than an hour count; publishing the same bytes again makes a
 
 A *release* is retired when the setting `releases_kept` newer ones of its module exist, and nobody runs it, is to run
 it, is being brought to it, or would go back to it. The mark is made under the lock on its row that a submission takes
-too (`deployments.draft_of`): either the submission sees the mark and is refused, or this sees the submission.
+too (`deployments.draft_of`, `succession.rollback`): either the submission sees the mark and is refused, or this sees
+the submission. Publishing it again takes the mark away (`releases.publish`), and it then stays for a day at least.
 """
 
 from __future__ import annotations
@@ -48,13 +49,16 @@ _LOCK = "select module_id, module_name, version from releases where id = %(id)s 
 _RETIRE = """
 update releases r set retired_at = hotswap_now()
  where r.id = %(id)s and r.retired_at is null
+   and coalesce(r.renewed_at < hotswap_now() - interval '1 day', true)
    and not exists (select from desired_releases w where w.module_id = r.module_id and w.version = r.version)
    and not exists (select from node_releases n
                     where n.module_name = r.module_name and (n.version = r.version
                       or n.standby @> jsonb_build_array(jsonb_build_object('version', r.version))))
    and not exists (select from deployments d left join node_operations o on o.deployment_id = d.id
                     where d.module_id = r.module_id and d.ended_at is null
-                      and (d.release_id = r.id or o.before_version = r.version or o.target_version = r.version))
+                      and (d.release_id = r.id or o.before_version = r.version or o.target_version = r.version
+                        or jsonb_path_exists(d.targets, '$.*.version ? (@ == $version)',
+                                             jsonb_build_object('version', r.version))))
    and not exists (select from desired_releases w join node_operations o on o.deployment_id = w.deployment_id
                     where w.module_id = r.module_id and o.before_version = r.version)
 """

@@ -131,7 +131,7 @@ def draft_of(connection: Raw, requester: Requester, submission: Submission, trac
     if retired_at is not None:
         raise Conflict(
             f"{submission.module_name} {submission.version} was retired on {retired_at:%Y-%m-%d}: its artifact is not"
-            " kept any more. Publish it again as a new version."
+            " kept any more. Publish the same archive again to bring it back."
         )
     policy = effective(environment[2], environment[3]).policy
     strategy = _strategy(submission.strategy, policy)

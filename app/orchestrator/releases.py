@@ -2,6 +2,9 @@
 
 What an archive says is believed in this order: its size, the signature over its bytes by a key that some environment
 trusts, and only then its content. The archive is durable under its digest before its row exists.
+
+Publishing a retired release again brings it back: its archive is stored anew, and what was built of it counts where its
+bytes are still there; where they are gone it is built and tested anew, as nobody runs what was built before.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from datetime import datetime
 from typing import IO, Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, literal_column, select
+from sqlalchemy import ColumnElement, Text, delete, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -21,7 +24,7 @@ from agent.manifest import ManifestInvalid, to_json
 from agent.signatures import Digest, SignatureInvalid, load_public, verify
 from app.domain.errors import Conflict, NotFound, Refused, TooLarge
 from app.infrastructure.artifacts import ArtifactStore, archive_limits
-from app.infrastructure.db.models import Module, PublisherKey, Release
+from app.infrastructure.db.models import BuiltArtifact, Module, PassedTests, PublisherKey, Release
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.paging import Page, PageRequest, begins_with, page_of
 
@@ -39,7 +42,8 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A release, for people. `created` is False where the same bytes were published before."""
+    """A release, for people. `created` is False where the same bytes were published before; `retired_at` is None for
+    one that can be deployed."""
 
     id: UUID
     module_name: str
@@ -52,6 +56,7 @@ class Published:
     manifest: Mapping[str, Any]
     metadata: Mapping[str, Any]
     provenance: Mapping[str, Any] | None
+    retired_at: datetime | None
     created: bool = False
 
 
@@ -65,7 +70,7 @@ class ModuleSummary:
 
 
 def publish(orchestrator: Orchestrator, requester: Requester, module_name: str, upload: Upload) -> Published:
-    """Publish a release: durable when this returns.
+    """Publish a release: durable when this returns. One that was retired is back then.
 
     Raises TooLarge, Refused (signature, key, archive, manifest, another name), Conflict (known version, other bytes).
     """
@@ -77,12 +82,15 @@ def publish(orchestrator: Orchestrator, requester: Requester, module_name: str, 
         raise Refused(f"The manifest's name is {manifest.name!r}, the URL's is {module_name!r}.")
     with orchestrator.database.session() as session:
         _refuse_other_bytes(_find(session, requester, module_name, manifest.version), digest)
-    ArtifactStore(orchestrator.settings.artifacts_dir).keep(upload.archive, str(digest))
+    store = ArtifactStore(orchestrator.settings.artifacts_dir)
+    store.keep(upload.archive, str(digest))
     with orchestrator.database.session() as session:
         created = _insert(orchestrator, session, requester, upload, inspection)
         row = _find(session, requester, module_name, manifest.version)
         assert row is not None, "it was inserted, or was there"
         _refuse_other_bytes(row, digest)
+        if row.retired_at is not None:
+            _bring_back(session, store, row)
         return _shown(row, created=created)
 
 
@@ -172,6 +180,26 @@ def _insert(
     return inserted is not None
 
 
+def _bring_back(session: Session, store: ArtifactStore, row: Release) -> None:
+    """Take the mark away, under the lock with which it was made, from a release whose archive is in the store."""
+    session.refresh(row, with_for_update=True)
+    if row.retired_at is None:
+        return
+    row.retired_at = None
+    row.renewed_at = session.execute(select(func.hotswap_now())).scalar_one()
+    built = session.get(BuiltArtifact, row.id)
+    if built is not None and not _still_there(store, built):
+        session.execute(delete(PassedTests).where(PassedTests.release_id == row.id))
+        session.delete(built)
+    session.flush()
+
+
+def _still_there(store: ArtifactStore, built: BuiltArtifact) -> bool:
+    """Made young as well: what clears the store at this moment leaves them, or they count as gone."""
+    needed = [built.digest] if built.tree_digest is None else [built.digest, built.tree_digest]
+    return all(store.renew(digest) for digest in needed)
+
+
 def modules(
     orchestrator: Orchestrator, requester: Requester, beginning: str | None, page: PageRequest
 ) -> Page[ModuleSummary]:
@@ -246,7 +274,6 @@ def release(orchestrator: Orchestrator, requester: Requester, name: str, version
     return _shown(row)
 
 
-
 def _shown(row: Release, *, created: bool = False) -> Published:
     return Published(
         id=row.id,
@@ -260,5 +287,6 @@ def _shown(row: Release, *, created: bool = False) -> Published:
         manifest=row.manifest,
         metadata=row.details,
         provenance=row.provenance,
+        retired_at=row.retired_at,
         created=created,
     )

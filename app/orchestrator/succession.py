@@ -30,7 +30,10 @@ class RollbackAccepted:
 
 
 def retry(orchestrator: Orchestrator, requester: Requester, deployment_id: UUID, *, trace_id: str) -> Accepted:
-    """Of an ended one a new deployment; of a paused one the same, which tries again in place what failed."""
+    """Of an ended one a new deployment; of a paused one the same, which tries again in place what failed.
+
+    Raises NotFound, Conflict (the state forbids it, a release of it is not kept any more), and what `submit` raises.
+    """
     row = owned(orchestrator, requester, deployment_id)
     if not DeploymentStatus(row[2]).terminal:
         state = outcomes.apply(orchestrator, deployment_id, RetryRequested(requester.username))
@@ -67,6 +70,8 @@ def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Dr
             force=row[13],
         )
         return draft_of(connection, requester, submission, trace_id)
+    targets = read_targets(row[14])
+    _refuse_what_is_not_kept(connection, row, targets or {})
     return Draft(
         kind=kind,
         tenant_id=requester.tenant_id,
@@ -82,7 +87,7 @@ def _again(connection: Raw, requester: Requester, row: Any, trace_id: str) -> Dr
         requested_with=requester.token_name,
         trace_id=trace_id,
         description=row[11],
-        targets=read_targets(row[14]),
+        targets=targets,
     )
 
 
@@ -113,7 +118,10 @@ GOING_BACK_POLICY = {
 def rollback(
     orchestrator: Orchestrator, requester: Requester, deployment_id: UUID, *, preempt: bool, trace_id: str
 ) -> RollbackAccepted:
-    """A new deployment of what ran before this one, ahead of what waits. Raises NotFound, Conflict (not ended)."""
+    """A new deployment of what ran before this one, ahead of what waits.
+
+    Raises NotFound, Conflict (not ended, or what ran before on some node is not kept any more).
+    """
     row = owned(orchestrator, requester, deployment_id)
     if not DeploymentStatus(row[2]).terminal:
         raise Conflict(
@@ -125,6 +133,7 @@ def rollback(
         ).fetchall()
         here = [each for each in before if each[4]]
         targets = {str(each[0]): Version(each[1], each[2] or "") if each[1] else None for each in here}
+        _refuse_what_is_not_kept(connection, row, targets)
         affected = sum(each[1] != each[3] for each in here)
         draft = _going_back(connection, requester, row, targets, deployment_id, trace_id)
         inserted = submitting.insert(connection, orchestrator, draft)
@@ -135,6 +144,37 @@ def rollback(
     if preempt and holder and holder[0] and holder[0] != inserted.state.id:
         _preempt(orchestrator, requester, holder[0])
     return RollbackAccepted(inserted.state.id, inserted.state.status.value, affected)
+
+
+# Against being retired at the same time: whoever retires one takes it for update, and looks for us afterwards.
+_HOLD = """
+select version, retired_at from releases where module_id = %(module_id)s and version = any(%(versions)s)
+ order by id for key share
+"""
+_RUNNABLE = """
+select version, digest from runnable_releases where module_id = %(module_id)s and version = any(%(versions)s)
+"""
+
+
+def _refuse_what_is_not_kept(connection: Raw, row: Any, targets: Mapping[str, Version | None]) -> None:
+    """Hold every release that a node is to get until the transaction ends. Raises Conflict where one is retired, or
+    was built anew since: before anything changes, not on the first node that cannot fetch it."""
+    wanted = {target for target in targets.values() if target}
+    values = {"module_id": row[3], "versions": sorted({target.version for target in wanted})}
+    held: list[Any] = connection.execute(_HOLD, values).fetchall()
+    retired = [f"{row[4]} {version} (retired on {at:%Y-%m-%d})" for version, at in held if at is not None]
+    if retired:
+        raise Conflict(
+            f"What is to run again is not kept any more: {', '.join(retired)}. Publish the same archive again to bring"
+            " it back."
+        )
+    runnable = set(connection.execute(_RUNNABLE, values).fetchall())
+    gone = sorted(f"{row[4]} {each.version}" for each in wanted if (each.version, each.digest) not in runnable)
+    if gone:
+        raise Conflict(
+            f"What is to run again is not there any more as it was: {', '.join(gone)} with the digest of then. Deploy a"
+            " version instead."
+        )
 
 
 def _preempt(orchestrator: Orchestrator, requester: Requester, holder: UUID) -> None:

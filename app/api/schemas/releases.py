@@ -68,6 +68,11 @@ class ReleaseOutput(Output):
         required=True, metadata={"description": "texts by name: commit, branch, buildUrl, notes, whatever was given"}
     )
     provenance = fields.Dict(required=True, allow_none=True, metadata={"description": "as the publisher gave it"})
+    retired_at = fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "since when it cannot be deployed; publishing the same archive again brings it back"},
+    )
 
 
 class BuiltOutput(Output):

@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 
 from agent import signatures
 from app.api import file_answers
+from app.orchestrator.context import Orchestrator
 from config.settings import Settings
 from tests.integration.api.conftest import Headers, Publisher, archive, problem_of
 
@@ -48,6 +49,25 @@ def test_a_release_is_published_once_and_kept(publish: Publisher, client: FlaskC
     }  # fmt: skip
     listed: Any = client.get("/api/v1/modules", headers=viewer).json
     assert [(module["name"], module["latestVersion"]) for module in listed] == [("payment-processor", "1.0.0")]
+
+
+def test_a_retired_release_says_so_until_it_is_published_again(
+    publish: Publisher, client: FlaskClient, viewer: Headers, deployer: Headers, orchestrator: Orchestrator
+) -> None:
+    first: Any = publish(archive()).json
+    assert first["retiredAt"] is None
+    with orchestrator.database.raw() as connection:
+        connection.execute("update releases set retired_at = '2026-11-24T10:00:00Z'")
+    (listed,) = client.get(RELEASES, headers=viewer).json  # type: ignore[misc]
+    shown: Any = client.get(f"{RELEASES}/1.0.0", headers=viewer).json
+    assert listed["retiredAt"] == shown["retiredAt"] == "2026-11-24T10:00:00.000Z"
+    body = {"moduleName": "payment-processor", "version": "1.0.0", "targetEnvironment": "QA"}
+    refused = client.post("/api/v1/deployments", json=body, headers=deployer)
+    assert refused.status_code == 409 and "Publish the same archive again" in problem_of(refused)["detail"]
+    again = publish(archive())
+    assert (again.status_code, again.json) == (200, first)
+    assert client.get(RELEASES, headers=viewer).json == [first]
+    assert client.post("/api/v1/deployments", json=body, headers=deployer).status_code == 202
 
 
 def test_a_version_never_changes(publish: Publisher, settings: Settings) -> None:

@@ -82,9 +82,12 @@ def test_a_release_is_shown_whole(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     for text in ("1.3 kB", "2026-11-24 05:31:00Z by ci", "metadata:", "  branch: main", "provenance:", "    id: ci-7"):
         assert text in out
-    assert "  kind: process" in out and "\x1b" not in out
+    assert "  kind: process" in out and "\x1b" not in out and "retired" not in out
     assert hotswap("release", "show", "web", "1.1.0", "-o", "json", home=tmp_path, api=api) == 0
     assert json.loads(capsys.readouterr().out) == RELEASE
+    api.on("GET", "/modules/web/releases/1.0.0", answer({**RELEASE, "retiredAt": "2026-11-25T05:31:00.000Z"}))
+    assert hotswap("release", "show", "web", "1.0.0", home=tmp_path, api=api) == 0
+    assert "retired    2026-11-25 05:31:00Z\n" in capsys.readouterr().out
     api.on("GET", "/modules/web/releases/9.9.9", problem(404, "There is no release 9.9.9 of web."))
     assert hotswap("release", "show", "web", "9.9.9", home=tmp_path, api=api) == ExitCode.REFUSED
 

@@ -27,7 +27,8 @@ class Module(Owned, Base):
 class Release(Owned, Base):
     """One immutable version of a module. `digest` is `sha256:<64 hex>` of the archive, `manifest` its JSON form.
 
-    A retired one cannot be deployed any more: its bytes may be gone (`app/orchestrator/collecting.py`)."""
+    A retired one cannot be deployed any more: its bytes may be gone (`app/orchestrator/collecting.py`). `renewed_at`
+    is when it was last published again after that, and came back."""
 
     __tablename__ = "releases"
     __table_args__ = (
@@ -51,6 +52,7 @@ class Release(Owned, Base):
     created_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=durable_now(), index=True)
     retired_at: Mapped[datetime | None]
+    renewed_at: Mapped[datetime | None]
 
 
 class BuiltArtifact(Owned, Base):
