@@ -170,7 +170,8 @@ def test_without_roles_nobody_decides(
     orchestrator: Orchestrator,
 ) -> None:
     current = client.get("/api/v1/environments/QA", headers=admin)
-    for approvals_ in ({"required": 0, "roles": []}, {"roles": []}):
+    empty: list[dict[str, Any]] = [{"required": 0, "roles": []}, {"roles": []}]
+    for approvals_ in empty:
         body = {**current.json, "approvals": approvals_}  # type: ignore[dict-item]
         answer = client.put(
             "/api/v1/environments/QA", json=body, headers={**admin, "If-Match": current.headers["ETag"]}

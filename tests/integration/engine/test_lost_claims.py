@@ -12,6 +12,7 @@ from app.domain.events import ClaimEnded
 from app.infrastructure.sandbox.spec import SandboxOutcome
 from app.orchestrator import building, testing
 from app.orchestrator.claims import ClaimedStage
+from app.orchestrator.stage_commands import run_command
 from tests.integration.engine.conftest import Lab
 from tests.integration.engine.sources import BUILD, SCAN, TEST, Works
 
@@ -59,7 +60,7 @@ def test_its_build_counts_for_nothing(works: Works, monkeypatch: pytest.MonkeyPa
     claimed = works.claim(deployment, BUILD)
     with monkeypatch.context() as patched:
         patched.setattr(
-            building, "run_command", losing(works, deployment, claimed, building.run_command, taken=taken)
+            building, "run_command", losing(works, deployment, claimed, run_command, taken=taken)
         )
         building.build(works.lab.orchestrator, claimed)
     assert works.lab.sql("select digest from built_artifacts") == []
@@ -77,7 +78,7 @@ def test_its_tests_count_for_nothing(works: Works, monkeypatch: pytest.MonkeyPat
     works.execute(deployment, BUILD)
     claimed = works.claim(deployment, TEST)
     with monkeypatch.context() as patched:
-        patched.setattr(testing, "run_command", losing(works, deployment, claimed, testing.run_command, taken=taken))
+        patched.setattr(testing, "run_command", losing(works, deployment, claimed, run_command, taken=taken))
         testing.run_tests(works.lab.orchestrator, claimed)
     assert works.lab.sql("select * from passed_tests") == []
     assert works.lab.sql("select tree_digest is not null from built_artifacts") == [(True,)], "Test needs it again"
