@@ -86,6 +86,8 @@ CONTRACT = {
     "POST /api/v1/nodes/{node_id}/undrain": Role.ADMIN,
     "GET /api/v1/nodes/{node_id}/modules/{module_name}/log": Role.VIEWER,
 }
+# Whatever its body; others refuse a token some of theirs (test_tokens.py).
+PEOPLES = {"DELETE /api/v1/users/{user_id}"}
 
 
 def whole_path(rule: str) -> str:
@@ -149,7 +151,7 @@ def test_a_token_may_what_its_role_may_on_every_operation(
         for operation in guarded:
             assert operation.role is not None
             answer = call(client, operation, headers)
-            if role.rank < operation.role.rank:
+            if role.rank < operation.role.rank or f"{operation.method} {whole_path(operation.path)}" in PEOPLES:
                 assert answer.status_code == 403, (operation, role)
                 problem_of(answer)
             else:
