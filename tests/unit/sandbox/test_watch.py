@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from app.infrastructure.sandbox.cage import processes
 from app.infrastructure.sandbox.cage import watch as watching
 from app.infrastructure.sandbox.cage.cgroup import Group
 from app.infrastructure.sandbox.cage.disk import Usage
@@ -96,7 +97,7 @@ def test_a_deleted_file_that_is_open(plan: Plan, folder: int) -> None:
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every process is one that nobody may look into."""
-    monkeypatch.setattr(watching.processes, "held_open", lambda *_: Held(0, 0, unseen=True))
+    monkeypatch.setattr(processes, "held_open", lambda *_: Held(0, 0, unseen=True))
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_what_others_write_while_all_is_seen(
     watch = _watch(plan, folder)
     grown(900_000)
     assert watch.look([os.getpid()], 0.0) is None
-    monkeypatch.setattr(watching.processes, "held_open", lambda *_: Held(0, 0, unseen=True))
+    monkeypatch.setattr(processes, "held_open", lambda *_: Held(0, 0, unseen=True))
     assert watch.look([os.getpid()], 0.0) is None
 
 
