@@ -127,7 +127,12 @@ def tokens(
 
 
 def revoke(orchestrator: Orchestrator, requester: Requester, token_id: UUID, *, owner: str | None = None) -> None:
-    """From now on nobody acts with it. Raises NotFound (also for one of somebody else), NotPermitted."""
+    """From now on nobody acts with it. With a token, only that one: or one that leaked could stop all others.
+
+    Raises NotFound (also for one of somebody else), NotPermitted.
+    """
+    if requester.token is not None and requester.token.id != token_id:
+        refuse_token(requester, "revoke another one")
     with orchestrator.database.session() as session:
         user_id, _ = _whose(session, requester, owner)
         gone = session.execute(

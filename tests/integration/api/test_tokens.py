@@ -124,7 +124,10 @@ def test_a_token_begets_nothing(client: FlaskClient, admin: Headers) -> None:
     user = {"username": "anna", "email": "a@x.example", "fullName": "A", "roles": ["Admin"], **password}
     (viewer,) = client.get("/api/v1/users?username=viewer", headers=admin).json  # type: ignore[misc]
     theirs = f"/api/v1/users/{viewer['id']}"
+    sibling = create(client, admin, "sibling")
     for answer in (
+        client.delete(f"{TOKENS}/{sibling['id']}", headers=token),
+        client.delete(f"{TOKENS}/{sibling['id']}?user=admin", headers=token),
         client.patch(theirs, json={"roles": ["Admin"]}, headers=token),
         client.patch(theirs, json={"email": "mine@x.example", "disabled": False}, headers=token),
         client.patch(f"/api/v1/users/{me['id']}", json={"disabled": True}, headers=token),
@@ -137,6 +140,7 @@ def test_a_token_begets_nothing(client: FlaskClient, admin: Headers) -> None:
         assert answer.status_code == 403, answer.text
         assert "An API token cannot" in problem_of(answer)["detail"]
     assert client.get("/api/v1/users?username=viewer", headers=token).json == [viewer], "nothing of it was done"
+    assert client.get(ME, headers=bearer(sibling)).status_code == 200
     named = client.patch(theirs, json={"fullName": viewer["fullName"] or "V"}, headers=token)
     assert named.status_code == 200, "what gives nobody a right is an Admin's business as ever"
     ended = client.post("/api/v1/authentication/logout", headers=token)
