@@ -89,6 +89,7 @@ StrongSecret = Annotated[SecretStr, AfterValidator(_strong)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+SandboxClaim = Literal["files", "sockets", "processes", "signals", "ending"]
 
 
 def _read(environment: Mapping[str, str]) -> dict[str, str]:
@@ -173,9 +174,13 @@ class Settings(BaseModel):
     build_processes: Count = 512
     build_tools: tuple[Path, ...] = ()  # absolute, separated by colons: readable for builds, e.g. /opt/jdk
     build_path: str = ""  # their PATH; default: the system's standard one
+    # What a sandbox must hold for Build and Test to run at all, besides what the policy says of the network; separated
+    # by commas, `none` for nothing. What each means, and which machines give it: docs/sandbox.md.
+    sandbox_require: tuple[SandboxClaim, ...] = ("files", "processes", "ending")
 
     osv_data: Path | None = None  # a folder of vulnerabilities in OSV format, which Security Scan asks
     releases_kept: Annotated[int, Field(ge=0)] = 0  # of a module; older ones that nobody needs are retired; 0: all
+    stage_log_retention: Annotated[float, Field(ge=86_400)] = 90 * 24 * 3600  # of what commands of stages printed
 
     # Time limits of calls that leave the process.
     database_connect_timeout: Seconds = 3
@@ -231,6 +236,14 @@ class Settings(BaseModel):
     @classmethod
     def _paths(cls, given: object) -> object:
         return tuple(filter(None, given.split(":"))) if isinstance(given, str) else given
+
+    @field_validator("sandbox_require", mode="before")
+    @classmethod
+    def _claims(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        names = [name.strip() for name in given.lower().split(",")]
+        return () if names == ["none"] else tuple(filter(None, names))
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

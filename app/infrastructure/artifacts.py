@@ -1,20 +1,27 @@
 """The artifact store: archives by digest in a folder, each written once and never changed.
 
-    incoming/            temporary files of uploads, removed when their request ends or at the next start
-    sha256/ab/abcd...    the archives
+    incoming/                      temporary files of uploads, removed when their request ends, or when they are old
+    incoming/discard-abcd...-x     an archive on its way out
+    sha256/ab/abcd...              the archives
 
 An archive is on disk (file and folders synchronised) before `keep` returns, and appears under its name whole or not at
 all. Two uploads of the same bytes at once are harmless: they name the same content.
+
+An archive goes in two steps: out of its place under a name that still tells its digest, and then, if nobody stored it
+again until that moment, altogether. Whoever finds one between the two, a reader, a start, a tick, puts it back: either
+its remover was killed there, or it is garbage that will be found again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import secrets
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -22,7 +29,10 @@ from agent.archive import Limits
 from app.domain.errors import NotFound, Unavailable
 from config.settings import Settings
 
+log = logging.getLogger(__name__)
+
 _ABANDONED_AFTER = 3600.0
+_ASIDE = re.compile(r"discard-([0-9a-f]{64})-[0-9a-f]+")
 _NO_SPACE = "The artifact store cannot be written: {reason}."
 
 
@@ -44,7 +54,7 @@ class ArtifactStore:
         self._incoming = root / "incoming"
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """A full or broken disk is nobody's mistake: Unavailable, with its reason."""
         try:
             yield
@@ -52,23 +62,56 @@ class ArtifactStore:
             raise Unavailable(_NO_SPACE.format(reason=error.strerror or error), retry_after=30) from error
 
     def prepare(self) -> None:
-        """Make the folders; remove what uploads left behind that a crash cut off."""
-        with self._writing():
+        """Make the folders, and `tidy`."""
+        with self.writing():
             self._incoming.mkdir(parents=True, exist_ok=True)
-            horizon = time.time() - _ABANDONED_AFTER
-            for leftover in self._incoming.iterdir():
-                if leftover.stat().st_mtime < horizon:
-                    leftover.unlink(missing_ok=True)
+            self.tidy()
+
+    def tidy(self) -> int:
+        """Put back what a killed process was about to remove, and remove what uploads left behind that were cut off.
+        Returns how many files went. Raises Unavailable."""
+        horizon = time.time() - _ABANDONED_AFTER
+        gone = 0
+        with self.writing():
+            for leftover in self._leftovers():
+                with suppress(FileNotFoundError):  # somebody else has tidied it away
+                    if aside := _ASIDE.fullmatch(leftover.name):
+                        log.warning("an artifact that was half removed is put back", extra={"digest": aside[1]})
+                        self._put_back(leftover, self.path(aside[1]))
+                    elif leftover.stat().st_mtime < horizon:
+                        leftover.unlink()
+                        gone += 1
+        return gone
+
+    def _leftovers(self) -> list[Path]:
+        return list(self._incoming.iterdir()) if self._incoming.is_dir() else []
+
+    @staticmethod
+    def _put_back(aside: Path, path: Path) -> None:
+        """Never over what was stored there meanwhile. Raises FileNotFoundError when somebody else did it."""
+        with suppress(FileExistsError):
+            os.link(aside, path)
+        aside.unlink()
+
+    def _found_aside(self, digest: str) -> bool:
+        """Whether an archive that is missing was on its way out, and is in its place again."""
+        path = self.path(digest)
+        for leftover in self._leftovers():
+            aside = _ASIDE.fullmatch(leftover.name)
+            if aside and aside[1] == path.name:
+                with suppress(FileNotFoundError):
+                    self._put_back(leftover, path)
+        return path.is_file()
 
     def incoming(self) -> IO[bytes]:
-        """A temporary file on the store's own disk, gone when it is closed."""
-        with self._writing():
+        """A temporary file on the store's own disk, gone when it is closed; to be written under `writing`."""
+        with self.writing():
             return tempfile.NamedTemporaryFile(dir=self._incoming, prefix="upload-")
 
     def keep(self, upload: IO[bytes], digest: str) -> None:
         """Make an `incoming()` file durable under `digest`, which is that of its content. Raises Unavailable."""
         target = self.path(digest)
-        with self._writing():
+        with self.writing():
             upload.flush()
             os.fsync(upload.fileno())
             if _made_young(target):
@@ -97,16 +140,19 @@ class ArtifactStore:
     def discard(self, digest: str, seconds: float) -> bool:
         """Remove an artifact, unless it was stored again within that time: who does so makes its file young first."""
         path = self.path(digest)
-        aside = self._incoming / f"discard-{secrets.token_hex(16)}"
-        with self._writing():
+        aside = self._incoming / f"discard-{path.name}-{secrets.token_hex(8)}"
+        with self.writing():
             try:
+                if _is_young(path, seconds):
+                    return False
                 path.rename(aside)
+                if _is_young(aside, seconds):
+                    self._put_back(aside, path)
+                    return False
+                aside.unlink()
             except FileNotFoundError:
+                # It was not there, or somebody has put it back.
                 return False
-            if aside.stat().st_mtime >= time.time() - seconds:
-                aside.rename(path)
-                return False
-            aside.unlink()
         return True
 
     def path(self, digest: str) -> Path:
@@ -114,16 +160,16 @@ class ArtifactStore:
         return self._root / "sha256" / hexadecimal[:2] / hexadecimal
 
     def open(self, digest: str) -> BinaryIO:
-        """The archive for reading. Raises NotFound."""
+        """The archive for reading. Raises NotFound, OSError."""
         try:
             return self.path(digest).open("rb")
         except FileNotFoundError:
-            raise NotFound(f"There is no artifact {digest}.") from None
+            return self.existing(digest).open("rb")
 
     def existing(self, digest: str) -> Path:
         """The file of an archive. Raises NotFound."""
         path = self.path(digest)
-        if not path.is_file():
+        if not path.is_file() and not self._found_aside(digest):
             raise NotFound(f"There is no artifact {digest}.")
         return path
 
@@ -146,6 +192,10 @@ def _made_young(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _is_young(path: Path, seconds: float) -> bool:
+    return path.stat().st_mtime >= time.time() - seconds
 
 
 def _synchronise(folder: Path) -> None:

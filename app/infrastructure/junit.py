@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from xml.parsers import expat
 
@@ -17,6 +21,7 @@ LARGEST = 32 * 1024 * 1024
 DEEPEST = 64
 MOST_FILES = 200
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ANY_FOLDERS = "**"
 USUAL_PLACES = (
     "junit.xml",
     "report.xml",
@@ -48,23 +53,72 @@ def read_report(path: Path) -> TestCounts:
 
 
 def find_reports(tree: Path, pattern: str | None) -> list[Path]:
-    """Files of the pattern, or in the usual places, at most MOST_FILES, in order. No link is followed."""
+    """Files of the pattern, or in the usual places, at most MOST_FILES of each, in order. No link is followed, and a
+    folder that cannot be read, or is too deep to be named, holds none: the tree is a stranger's, so nothing is raised.
+    """
     found: set[Path] = set()
     for each in (pattern,) if pattern else USUAL_PLACES:
-        for path in tree.glob(each):
-            if path.is_file() and not _through_link(path, tree):
-                found.add(path)
-            if len(found) >= MOST_FILES:
-                break
-    return sorted(found)
+        found.update(islice(_matching(tree, each.split("/")), MOST_FILES))
+    return sorted(found)[:MOST_FILES]
 
 
-def _through_link(path: Path, tree: Path) -> bool:
-    while path != tree:
-        if path.is_symlink():
-            return True
-        path = path.parent
-    return False
+def remove_reports(tree: Path, pattern: str | None) -> None:
+    """All of them, before tests run: what counts is what these write. One that cannot be removed is no report either:
+    its name is longer than any that can be opened."""
+    for each in (pattern,) if pattern else USUAL_PLACES:
+        for path in list(_matching(tree, each.split("/"))):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _matching(tree: Path, parts: list[str]) -> Iterator[Path]:
+    """`**` stands for any number of folders, as in Path.glob, which raises where this goes on.
+
+    Each folder is visited with the places in the pattern where it may stand, so that the time does not grow with what
+    a pattern (a stranger's as well) could match in how many ways.
+    """
+    waiting = [(tree, _with_what_follows({0}, parts))]
+    while waiting:
+        folder, places = waiting.pop()
+        for entry in _entries(folder):
+            if entry.is_dir(follow_symlinks=False):
+                if below := _below(entry.name, places, parts):
+                    waiting.append((folder / entry.name, below))
+            elif entry.is_file(follow_symlinks=False) and _ends(entry.name, places, parts):
+                yield folder / entry.name
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _below(name: str, places: set[int], parts: list[str]) -> set[int]:
+    """Where in the pattern one may stand in a folder of that name; nothing: nowhere."""
+    last = len(parts) - 1
+    steps = {at if parts[at] == _ANY_FOLDERS else at + 1 for at in places if at < last and _fits(name, parts[at])}
+    return _with_what_follows(steps, parts)
+
+
+def _with_what_follows(places: set[int], parts: list[str]) -> set[int]:
+    """With those behind each `**`, which may stand for no folder at all."""
+    found = set(places)
+    for at, part in enumerate(parts):
+        if at in found and part == _ANY_FOLDERS:
+            found.add(at + 1)
+    return found
+
+
+def _ends(name: str, places: set[int], parts: list[str]) -> bool:
+    last = len(parts) - 1
+    return last in places and _fits(name, parts[last])
+
+
+def _fits(name: str, part: str) -> bool:
+    return part == _ANY_FOLDERS or fnmatchcase(name, part)
 
 
 class _Reading:

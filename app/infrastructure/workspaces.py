@@ -4,21 +4,25 @@
                                     log:  what the command prints
                                     tree: where it works
 
-Who makes one first takes away those whose lock nobody holds: their processes were killed.
+Who makes one first takes away those whose lock nobody holds: their processes were killed. One that cannot be taken away
+(another user's, busy, a broken disk) is told and left: it is no reason for other stages not to begin.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from app.domain.errors import Unavailable
 from app.infrastructure.sandbox.removal import remove_tree
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,16 @@ def workspace(work_dir: Path, stage_id: UUID, attempt: int) -> Iterator[Workspac
     try:
         yield Workspace(folder)
     finally:
-        remove_tree(folder)
+        _take_away(folder)
         os.close(lock)
+
+
+def _take_away(folder: Path) -> None:
+    """What was made in it is worth more than the folder: what is left is for the next sweep, which tells it again."""
+    try:
+        remove_tree(folder)
+    except OSError as error:
+        log.warning("a workspace cannot be removed: %s", error, extra={"folder": str(folder)})
 
 
 def _locked(folder: Path) -> int:
@@ -67,16 +79,25 @@ def _locked(folder: Path) -> int:
 
 
 def _sweep(work_dir: Path) -> None:
+    now = _now_of(work_dir)
     for folder in work_dir.iterdir():
-        # Somebody else's at this moment, or taken away by another sweep.
-        with suppress(BlockingIOError, FileNotFoundError, NotADirectoryError):
-            if not (folder / "lock").exists() and folder.stat().st_mtime > _now_of(work_dir) - _BEING_MADE:
-                continue
-            lock = _locked(folder)
-            try:
-                remove_tree(folder)
-            finally:
-                os.close(lock)
+        try:
+            _sweep_one(folder, now)
+        except (BlockingIOError, FileNotFoundError, NotADirectoryError):
+            # Somebody else's at this moment, or taken away by another sweep.
+            continue
+        except OSError as error:
+            log.warning("an old workspace cannot be looked at: %s", error, extra={"folder": str(folder)})
+
+
+def _sweep_one(folder: Path, now: float) -> None:
+    if not (folder / "lock").exists() and folder.stat().st_mtime > now - _BEING_MADE:
+        return
+    lock = _locked(folder)
+    try:
+        _take_away(folder)
+    finally:
+        os.close(lock)
 
 
 _BEING_MADE = 60.0

@@ -28,7 +28,7 @@ from app.orchestrator import outcomes
 from app.orchestrator.build_output import keep_output, keep_tree, unpack_source
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.stage_commands import CommandFailed, StageCommand, run_command, tail_of
+from app.orchestrator.stage_commands import CommandFailed, StageCommand, StageWatch, run_command, tail_of
 from app.orchestrator.verdict import Verdict, report, reported
 
 _SUBJECT = """
@@ -116,7 +116,8 @@ def _make(
     orchestrator: Orchestrator, claimed: ClaimedStage, source: Source, place: Workspace, began: datetime
 ) -> Built | Verdict:
     settings = orchestrator.settings
-    unpack_source(settings, source.digest, place.tree)
+    watch = StageWatch(orchestrator, claimed)
+    unpack_source(settings, source.digest, place.tree, watch)
     manifest = (place.tree / MANIFEST_NAME).read_bytes()
     asked = source.manifest["build"]
     outcome = run_command(
@@ -134,8 +135,8 @@ def _make(
     if not outcome.succeeded:
         return Verdict(False, f"the build {outcome.sentence()}", tail_of(place.log), details)
     try:
-        digest, size = keep_output(settings, place.tree, asked["output"], manifest)
-        tree = keep_tree(settings, place.tree) if source.manifest.get("test") else None
+        digest, size = keep_output(settings, place.tree, asked["output"], manifest, watch)
+        tree = keep_tree(settings, place.tree, watch) if source.manifest.get("test") else None
     except CommandFailed as failure:
         return Verdict(False, str(failure), tail_of(place.log), details)
     with orchestrator.database.raw() as connection:

@@ -1,13 +1,15 @@
 """A foreign command as the work of a stage: in the sandbox, its output carried into the stage's log while it runs.
 
 The log's writer also learns whether the stage is still this attempt's. When it is not (cancelled, or taken over after a
-pause), the command is ended and nothing is reported.
+pause), the command is ended and nothing is reported. What is done outside of the sandbox, before and after the command,
+asks a `StageWatch` the same.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +21,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent.telemetry import spans
 from app.domain.policy import BuildNetwork
 from app.infrastructure.sandbox import runner
-from app.infrastructure.sandbox.spec import Limits, Network, SandboxBroken, SandboxOutcome, SandboxRefused, SandboxSpec
+from app.infrastructure.sandbox.spec import (
+    Claim,
+    Limits,
+    Network,
+    SandboxBroken,
+    SandboxOutcome,
+    SandboxRefused,
+    SandboxSpec,
+)
 from app.infrastructure.stage_logs import StageLogWriter
 from app.infrastructure.workspaces import Workspace
-from app.orchestrator.claims import ClaimedStage
+from app.orchestrator.claims import STAGE_BUDGET, ClaimedStage
 from app.orchestrator.context import Orchestrator
 from config.settings import Settings
 
@@ -32,7 +42,9 @@ LOOK_EVERY = 0.5
 LAST_CARRY = 30.0
 """Seconds for which a log's end is tried to be written to a database that is away."""
 TAIL_BYTES = 4096
-_MIB = 1024 * 1024
+_LAST_MINUTE = 60.0
+"""Seconds before the end of the stage's budget in which nothing is begun: so the stage says itself what took long."""
+_HELD = "select from stages where id = %(stage_id)s and attempt = %(attempt)s and status = 'Running'"
 # Of zip files and their like, which know no time before 1980: what the same source makes shall be the same bytes.
 _SOURCE_DATE = "315532800"
 
@@ -70,7 +82,9 @@ def run_command(
         with spans.span("run command") as span:
             outcome = runner.run(_spec(orchestrator.settings, workspace, asked), workspace.log, carrier.end)
             span.set(outcome="succeeded" if outcome.succeeded else "failed", reason=outcome.sentence())
-    except (SandboxRefused, SandboxBroken) as error:
+    except SandboxRefused as refusal:
+        raise CommandFailed(f"{refusal} (HOTSWAP_SANDBOX_REQUIRE names what is required)") from refusal
+    except SandboxBroken as error:
         raise CommandFailed(str(error)) from error
     finally:
         carrier.finish()
@@ -97,6 +111,7 @@ def _spec(settings: Settings, workspace: Workspace, asked: StageCommand) -> Sand
             files=settings.build_files,
         ),
         network=Network(asked.network.value),
+        require=frozenset(Claim[name.upper()] for name in settings.sandbox_require),
     )
 
 
@@ -110,6 +125,40 @@ def tail_of(file: Path) -> str:
         opened.seek(0, 2)
         opened.seek(max(0, opened.tell() - TAIL_BYTES))
         return opened.read().decode("utf-8", "replace")
+
+
+class StageWatch:
+    """Says whether work on a stage still counts, from where the claim was taken on; for one thread."""
+
+    def __init__(self, orchestrator: Orchestrator, claimed: ClaimedStage) -> None:
+        self._database = orchestrator.database
+        self._stopping = orchestrator.stopping
+        self._values = {"stage_id": claimed.stage_id, "attempt": claimed.attempt}
+        self._deadline = time.monotonic() + STAGE_BUDGET - _LAST_MINUTE
+        self._next = 0.0
+
+    def look(self) -> None:
+        """To be called between pieces of work, as often as one likes. Raises Abandoned, Stopped, CommandFailed (the
+        stage's time is used up)."""
+        if self._stopping.is_set():
+            raise Stopped
+        now = time.monotonic()
+        if now < self._next:
+            return
+        if now > self._deadline:
+            raise CommandFailed(f"the stage's {STAGE_BUDGET:.0f} s are used up while files are copied")
+        if not self._is_held():
+            raise Abandoned
+        self._next = time.monotonic() + LOOK_EVERY
+
+    def _is_held(self) -> bool:
+        """A database that is away is asked again; the work goes on meanwhile."""
+        try:
+            with self._database.single() as connection:
+                return connection.execute(_HELD, self._values).fetchone() is not None
+        except (psycopg.Error, SQLAlchemyError) as error:
+            log.warning("it cannot be asked who holds a stage: %s", str(error).strip().splitlines()[0])
+            return True
 
 
 class _Carrier(threading.Thread):

@@ -5,30 +5,27 @@ built). They pass once: later deployments of the release skip them. JUnit XML be
 from __future__ import annotations
 
 import json
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from app.domain import stages, tested
-from app.domain.errors import NotFound
 from app.domain.events import Event
 from app.domain.policy import parse_policy
 from app.domain.tested import TestCounts
 from app.infrastructure import junit
-from app.infrastructure.artifacts import ArtifactStore
 from app.infrastructure.db.deployment_rows import Loaded
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.sandbox.spec import SandboxOutcome
-from app.infrastructure.trees import unpack_tree
 from app.infrastructure.workspaces import Workspace, workspace
 from app.orchestrator import outcomes
-from app.orchestrator.build_output import unpack_source
+from app.orchestrator.build_output import unpack_built, unpack_source
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.stage_commands import CommandFailed, StageCommand, run_command, tail_of
+from app.orchestrator.stage_commands import CommandFailed, StageCommand, StageWatch, run_command, tail_of
 from app.orchestrator.verdict import Verdict, report, reported
+from config.settings import Settings
 
 _SUBJECT = """
 select r.id, r.tenant_id, r.module_name, r.version, r.digest, r.manifest, d.policy, b.tree_digest, p.deployment_id
@@ -83,11 +80,9 @@ def run_tests(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
 
 
 def _test(orchestrator: Orchestrator, claimed: ClaimedStage, subject: Subject, place: Workspace) -> Verdict:
-    _unpack(orchestrator, subject, place.tree)
+    _unpack(orchestrator.settings, subject, place.tree, StageWatch(orchestrator, claimed))
     asked = subject.manifest["test"]
-    before = set(junit.find_reports(place.tree, asked.get("report")))
-    for stale in before:
-        stale.unlink()
+    junit.remove_reports(place.tree, asked.get("report"))
     outcome = run_command(
         orchestrator,
         claimed,
@@ -103,18 +98,11 @@ def _test(orchestrator: Orchestrator, claimed: ClaimedStage, subject: Subject, p
     return _verdict(outcome, counts, complaints, tail_of(place.log))
 
 
-def _unpack(orchestrator: Orchestrator, subject: Subject, tree: Path) -> None:
-    settings = orchestrator.settings
+def _unpack(settings: Settings, subject: Subject, tree: Path, watch: StageWatch) -> None:
     if subject.tree_digest is None:
-        unpack_source(settings, subject.digest, tree)
-        return
-    try:
-        with ArtifactStore(settings.artifacts_dir).open(subject.tree_digest) as packed:
-            unpack_tree(packed, tree)
-    except NotFound:
-        raise CommandFailed(f"the built tree {subject.tree_digest} is not in the store any more") from None
-    except (tarfile.TarError, EOFError) as error:
-        raise CommandFailed(f"the built tree is damaged: {error}") from error
+        unpack_source(settings, subject.digest, tree, watch)
+    else:
+        unpack_built(settings, subject.tree_digest, tree, watch)
 
 
 def _counts(tree: Path, pattern: str | None) -> tuple[TestCounts | None, list[str]]:

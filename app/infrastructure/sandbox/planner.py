@@ -24,7 +24,7 @@ def make_plan(can: Capabilities, spec: SandboxSpec, scratch: str = "") -> Plan:
     plan = _strongest(can, spec, scratch)
     missing = sorted(_required(spec) - held(plan, spec.network), key=list(Claim).index)
     if missing:
-        raise SandboxRefused(_refusal(missing[0]))
+        raise SandboxRefused("; ".join(map(_refusal, missing)))
     return plan
 
 

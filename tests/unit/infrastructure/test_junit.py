@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from app.domain.tested import MOST_NAMES, TestCounts, added
 from app.infrastructure import junit
 from app.infrastructure.junit import ReportInvalid, find_reports, read_report
+from app.infrastructure.sandbox.removal import remove_tree
 
 USUAL = """<?xml version="1.0"?>
 <testsuites><testsuite name="s" tests="4">
@@ -89,6 +92,62 @@ def test_the_usual_places_and_a_pattern(tmp_path: Path) -> None:
         (tmp_path / name).write_text(USUAL)
     assert [path.name for path in find_reports(tmp_path, None)] == ["TEST-a.xml", "b.xml"]
     assert [path.name for path in find_reports(tmp_path, "elsewhere/*.xml")] == ["c.xml"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("**/*.xml", ["a.xml", "deep/b.xml", "deep/er/c.xml", "deep/er/d1.xml"]),
+        ("deep/**/?.xml", ["deep/b.xml", "deep/er/c.xml"]),
+        ("*/*.xml", ["deep/b.xml"]),
+        ("deep/e*/[cd]*.xml", ["deep/er/c.xml", "deep/er/d1.xml"]),
+        ("**/er/**/**/c.xml", ["deep/er/c.xml"]),
+        ("a.xml/*", []),
+        ("../*.xml", []),
+        ("/" + "**/*" * 40, []),
+        ("**/" * 30 + "*" + "a*" * 100 + "b", []),
+    ],
+)
+def test_patterns_are_those_of_a_shell_whatever_they_are(tmp_path: Path, pattern: str, names: list[str]) -> None:
+    for name in ("a.xml", "deep/b.xml", "deep/er/c.xml", "deep/er/d1.xml", "a" * 250):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(USUAL)
+    assert [os.fspath(path.relative_to(tmp_path)) for path in find_reports(tmp_path, pattern)] == names
+
+
+def test_folders_that_cannot_be_read_or_named_raise_nothing(tmp_path: Path) -> None:
+    """A test may leave any mode and any depth behind; what cannot be opened is a complaint of its reader."""
+    (tmp_path / "junit.xml").write_text(USUAL)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/a.xml").write_text(USUAL)
+    here = os.open(tmp_path, os.O_RDONLY)
+    os.mkdir("test-results", dir_fd=here)
+    below = os.open("test-results", os.O_RDONLY, dir_fd=here)
+    for _ in range(60):
+        os.mkdir("d" * 200, dir_fd=below)
+        deeper = os.open("d" * 200, os.O_RDONLY, dir_fd=below)
+        os.close(below)
+        below = deeper
+    os.close(below)
+    os.close(here)
+    code = (
+        "import os, sys; from pathlib import Path; from app.infrastructure.junit import find_reports, read_report\n"
+        "if os.geteuid() == 0: os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
+        "for path in find_reports(Path.cwd(), None):\n"
+        "    try: read_report(path); print(path.name, 'read')\n"
+        "    except OSError as error: print(path.name, error.strerror)\n"
+    )
+    # Where the test is root, the reader is another user, to whom a mode means something.
+    (tmp_path / "reports").chmod(0o444)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(tmp_path.parent.parent.parent):
+            folder.chmod(folder.stat().st_mode | 0o755)
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.fspath(Path(__file__).resolve().parents[3])},
+    )  # fmt: skip
+    assert told.stdout.splitlines() == ["junit.xml read", "a.xml Permission denied"], told.stderr
+    remove_tree(tmp_path / "test-results")
 
 
 def test_only_so_many_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,18 @@ class TooDeep(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes on the disk (blocks that are allocated, so a hole counts nothing) and entries."""
+    """Bytes on the disk (blocks that are allocated, so a hole counts nothing) and entries. `apparent` is what files
+    seem to hold, holes included: what it takes to copy them."""
 
     size: int = 0
     entries: int = 0
+    apparent: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(self.size + other.size, self.entries + other.entries)
+        return Usage(self.size + other.size, self.entries + other.entries, self.apparent + other.apparent)
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(self.size - other.size, self.entries - other.entries, self.apparent - other.apparent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def walk(top: int, *, unlock: bool = False) -> Iterator[Found]:
 
 def measure(top: int, *, unlock: bool = False) -> Usage:
     """What is below a folder; files with several names count once. Raises TooDeep."""
-    size = entries = 0
+    size = entries = apparent = 0
     seen: set[tuple[int, int]] = set()
     for found in walk(top, unlock=unlock):
         entries += 1
@@ -80,7 +85,8 @@ def measure(top: int, *, unlock: bool = False) -> Usage:
                 continue
             seen.add((status.st_dev, status.st_ino))
         size += status.st_blocks * 512
-    return Usage(size, entries)
+        apparent += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return Usage(size, entries, apparent)
 
 
 def give(top: int, user: int, group: int, *, only_of: int | None = None) -> None:

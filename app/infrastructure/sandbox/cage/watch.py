@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.infrastructure.sandbox.cage import disk, processes, shared, syscalls
 from app.infrastructure.sandbox.cage.cgroup import Group
@@ -24,7 +25,7 @@ _FRACTION = 4
 
 
 class Watch:
-    """One run's. Folders are given as descriptors, so that renaming them leads nowhere."""
+    """One run's. Folders are given as descriptors, so that renaming them leads nowhere; the first is what is kept."""
 
     def __init__(
         self, plan: Plan, folders: Sequence[int], group: Group | None, user: int | None, *, unlock: bool
@@ -63,12 +64,16 @@ class Watch:
             self.next_look = time.monotonic() + max(LOOK_EVERY, cost * _SHARE)
 
     def final(self) -> Limit | None:
-        """After all has ended: what the last moments have added to the folders."""
+        """After all has ended: what the last moments have added to the folders, and what it takes to keep the result.
+
+        The workspace is copied then, and a copy has no holes. Not before: many a program makes a large sparse file for
+        the time that it runs, which hurts nobody.
+        """
         try:
             self._used = self._added()
         except TooDeep:
             return Limit.DEPTH
-        return self._disk_limit()
+        return Limit.DISK if self._used.apparent > self._plan.disk_bytes else self._disk_limit()
 
     def _processes(self, pids: Sequence[int], waited_for: float) -> Limit | None:
         load = processes.load(pids)
@@ -121,7 +126,7 @@ class Watch:
         if waited < self._disk_cost * _SHARE_WHILE_FILLING:
             return False
         filled = self._statistics()
-        grown = Usage(filled.size - self._filled_then.size, filled.entries - self._filled_then.entries)
+        grown = filled - self._filled_then
         size_left = max(0, self._plan.disk_bytes - self._used.size)
         entries_left = max(0, self._plan.files - self._used.entries)
         shared = processes.shared_memory_bytes() - self._shared_then
@@ -137,12 +142,14 @@ class Watch:
         return Limit.FILES if self._used.entries > self._plan.files else None
 
     def _added(self) -> Usage:
-        now = self._count_folders()
-        return Usage(now.size - self._start.size, now.entries - self._start.entries)
+        return self._count_folders() - self._start
 
     def _count_folders(self) -> Usage:
-        own = sum((disk.measure(folder, unlock=self._unlock) for folder in self._folders), Usage())
-        return own + shared.usage(self._user) if self._user is not None else own
+        """Of apparent sizes only those in the first folder, the workspace: all else goes with the run."""
+        kept, *others = (disk.measure(folder, unlock=self._unlock) for folder in self._folders)
+        if self._user is not None:
+            others.append(shared.usage(self._user))
+        return sum((replace(other, apparent=0) for other in others), kept)
 
     def _remember_machine(self) -> None:
         """What all of the machine used when we counted last: what it uses more since then may be the run's."""
