@@ -54,16 +54,16 @@ class ArtifactStore:
         self._incoming = root / "incoming"
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
         """A full or broken disk is nobody's mistake: Unavailable, with its reason."""
         try:
             yield
         except OSError as error:
-            raise Unavailable(_NO_SPACE.format(reason=error.strerror or error), retry_after=30) from error
+            raise unwritable(error) from error
 
     def prepare(self) -> None:
         """Make the folders, and `tidy`."""
-        with self.writing():
+        with self._writing():
             self._incoming.mkdir(parents=True, exist_ok=True)
             self.tidy()
 
@@ -72,7 +72,7 @@ class ArtifactStore:
         Returns how many files went. Raises Unavailable."""
         horizon = time.time() - _ABANDONED_AFTER
         gone = 0
-        with self.writing():
+        with self._writing():
             for leftover in self._leftovers():
                 with suppress(FileNotFoundError):  # somebody else has tidied it away
                     if aside := _ASIDE.fullmatch(leftover.name):
@@ -104,14 +104,14 @@ class ArtifactStore:
         return path.is_file()
 
     def incoming(self) -> IO[bytes]:
-        """A temporary file on the store's own disk, gone when it is closed; to be written under `writing`."""
-        with self.writing():
+        """A temporary file on the store's own disk, gone when it is closed."""
+        with self._writing():
             return tempfile.NamedTemporaryFile(dir=self._incoming, prefix="upload-")
 
     def keep(self, upload: IO[bytes], digest: str) -> None:
         """Make an `incoming()` file durable under `digest`, which is that of its content. Raises Unavailable."""
         target = self.path(digest)
-        with self.writing():
+        with self._writing():
             upload.flush()
             os.fsync(upload.fileno())
             if _made_young(target):
@@ -141,7 +141,7 @@ class ArtifactStore:
         """Remove an artifact, unless it was stored again within that time: who does so makes its file young first."""
         path = self.path(digest)
         aside = self._incoming / f"discard-{path.name}-{secrets.token_hex(8)}"
-        with self.writing():
+        with self._writing():
             try:
                 if _is_young(path, seconds):
                     return False
@@ -183,6 +183,11 @@ class ArtifactStore:
                 raise OSError("what was written is not what is read")
         finally:
             proof.unlink(missing_ok=True)
+
+
+def unwritable(error: OSError) -> Unavailable:
+    """What is to be raised when the store, or an `incoming()` file, cannot be written."""
+    return Unavailable(_NO_SPACE.format(reason=error.strerror or error), retry_after=30)
 
 
 def _made_young(path: Path) -> bool:

@@ -15,6 +15,7 @@ import gzip
 import os
 import stat
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -96,30 +97,41 @@ def _walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
 def unpack_tree(source: BinaryIO, folder: Path, most_bytes: int, look: Look) -> None:
     """Unpack what `pack_tree` wrote into `folder`, which must not exist.
 
-    Raises TreeTooLarge, OSError, tarfile.TarError and EOFError for what `pack_tree` has not written, and what `look`
-    raises. What was unpacked until then stays, and is the caller's to remove.
+    Raises TreeTooLarge, OSError, tarfile.TarError for what `pack_tree` has not written, and what `look` raises. What
+    was unpacked until then stays, and is the caller's to remove.
     """
     budget = _Budget(most_bytes)
     folder.mkdir(mode=0o700)
-    with tarfile.open(fileobj=source, mode="r|gz") as archive:
-        for entry in archive:
-            look()
-            path = _inside(folder, entry.name)
-            # A name through a link cannot occur in what we packed; the parent of each entry is a folder made before.
-            if entry.isdir():
-                os.mkdir(path, entry.mode)  # noqa: PTH102
-            elif entry.issym():
-                os.symlink(entry.linkname, path)  # noqa: PTH211
-            elif entry.islnk():
-                os.link(_inside(folder, entry.linkname), path, follow_symlinks=False)
-            elif entry.isfile():
-                budget.spend(entry.size)
-                content = archive.extractfile(entry)
-                assert content is not None, "a file has content"
-                with os.fdopen(os.open(path, _NEW_FILE, entry.mode), "wb") as file:
-                    while piece := content.read(_PIECE):
-                        look()
-                        file.write(piece)
+    try:
+        # Not by tarfile's own reading of gzip, to which an end in the middle is an end.
+        with gzip.GzipFile(fileobj=source, mode="rb") as content, tarfile.open(fileobj=content, mode="r|") as archive:
+            for entry in archive:
+                look()
+                _unpack_entry(archive, entry, folder, budget, look)
+            while rest := content.read(_PIECE):
+                look()
+                budget.spend(len(rest))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise tarfile.ReadError(str(error)) from error
+
+
+def _unpack_entry(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path, budget: _Budget, look: Look) -> None:
+    """A name through a link cannot occur in what we packed; the parent of each entry is a folder made before."""
+    path = _inside(folder, entry.name)
+    if entry.isdir():
+        os.mkdir(path, entry.mode)  # noqa: PTH102
+    elif entry.issym():
+        os.symlink(entry.linkname, path)  # noqa: PTH211
+    elif entry.islnk():
+        os.link(_inside(folder, entry.linkname), path, follow_symlinks=False)
+    elif entry.isfile():
+        budget.spend(entry.size)
+        content = archive.extractfile(entry)
+        assert content is not None, "a file has content"
+        with os.fdopen(os.open(path, _NEW_FILE, entry.mode), "wb") as file:
+            while piece := content.read(_PIECE):
+                look()
+                file.write(piece)
 
 
 def _inside(folder: Path, name: str) -> str:

@@ -24,7 +24,7 @@ from agent.archive.packing import pack
 from agent.manifest import MANIFEST_NAME, ManifestInvalid
 from agent.signatures import Digest
 from app.domain.errors import NotFound, Unavailable
-from app.infrastructure.artifacts import ArtifactStore, archive_limits
+from app.infrastructure.artifacts import ArtifactStore, archive_limits, unwritable
 from app.infrastructure.trees import Look, TreeTooLarge, pack_tree, unpack_tree
 from app.orchestrator.stage_commands import CommandFailed, StageWatch
 from config.settings import Settings
@@ -57,7 +57,7 @@ def unpack_built(settings: Settings, digest: str, tree: Path, watch: StageWatch)
         raise CommandFailed(f"the built tree {digest} is not in the store any more") from None
     except TreeTooLarge as error:
         raise CommandFailed(f"the built tree is too large: {error}") from error
-    except (tarfile.TarError, EOFError) as error:
+    except tarfile.TarError as error:
         raise CommandFailed(f"the built tree is damaged: {error}") from error
 
 
@@ -71,7 +71,7 @@ def keep_output(settings: Settings, tree: Path, output: str, manifest: bytes, wa
     limits = archive_limits(settings)
     store = ArtifactStore(settings.artifacts_dir)
     with store.incoming() as file:
-        upload = _Upload(file, store, watch.look)
+        upload = _Upload(file, watch.look)
         try:
             with _blamed("what was built cannot be packed"):
                 pack(folder, upload.file, limits, whole=True)
@@ -87,7 +87,7 @@ def keep_tree(settings: Settings, tree: Path, watch: StageWatch) -> Digest:
     """Store the whole tree, for Test. Raises CommandFailed, Unavailable, and what `watch` raises."""
     store = ArtifactStore(settings.artifacts_dir)
     with store.incoming() as file:
-        upload = _Upload(file, store, watch.look)
+        upload = _Upload(file, watch.look)
         try:
             with _blamed("the built tree cannot be kept for the tests"):
                 pack_tree(tree, upload.file, _largest_tree(settings), watch.look)
@@ -137,22 +137,22 @@ class _Watched:
 class _Upload(_Watched):
     """A new file of the store, with a look before each piece; that it cannot be written is the store's trouble."""
 
-    def __init__(self, file: IO[bytes], store: ArtifactStore, look: Look) -> None:
-        super().__init__(file, look)
-        self._store = store
-
     @property
     def file(self) -> BinaryIO:
         return cast(BinaryIO, self)
 
     def write(self, piece: bytes) -> int:
         self._look()
-        with self._store.writing():
+        try:
             return self._file.write(piece)
+        except OSError as error:
+            raise unwritable(error) from error
 
     def flush(self) -> None:
-        with self._store.writing():
+        try:
             self._file.flush()
+        except OSError as error:
+            raise unwritable(error) from error
 
     def rewind(self) -> None:
         self.flush()

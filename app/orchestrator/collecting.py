@@ -1,8 +1,9 @@
-"""What the artifact store need not keep: bytes that no row names, and releases that are neither in use nor needed.
+"""What the artifact store need not keep: bytes that no row names, and releases that are neither in use nor needed. With
+the same tick go records that are old (`old_records.py`).
 
 A *file* is garbage when no release, built artifact or built tree names its digest: what lost the race of two builds,
-trees whose tests have passed, archives of retired releases. Bytes are stored before their row is committed, so only
-files that are older than an hour count; publishing the same bytes again makes a file young again.
+trees whose tests have passed, archives and trees of retired releases. Bytes are stored before their row is committed,
+so only files that are older than an hour count; publishing the same bytes again makes a file young again.
 
 A *release* is retired when the setting `releases_kept` newer ones of its module exist, and nobody runs it, is to run
 it, is being brought to it, or would go back to it. The mark is made under the lock on its row that a submission takes
@@ -18,6 +19,7 @@ from typing import Any
 
 from app.infrastructure.artifacts import ArtifactStore
 from app.infrastructure.db.engine import Raw
+from app.orchestrator import old_records
 from app.orchestrator.context import Orchestrator
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,11 @@ select found from unnest(%(digests)s::text[]) as found
  where exists (select from releases where digest = found and retired_at is null)
     or exists (select from built_artifacts b join releases r on r.id = b.release_id
                 where b.digest = found and r.retired_at is null)
-    or exists (select from built_artifacts where tree_digest = found)
+    or exists (select from built_artifacts b join releases r on r.id = b.release_id
+                where b.tree_digest = found and r.retired_at is null)
 """
-# Of modules that something was published for lately: only then does one become superfluous.
+# Of modules that something was published for lately: only then does one become superfluous. By chance, since those that
+# are in use are among them: in any order the same ones could come first for ever.
 _SUPERFLUOUS = """
 with busy as (
     select distinct module_id from releases where created_at > hotswap_now() - interval '1 day'
@@ -43,7 +47,7 @@ with busy as (
 select older.id from busy cross join lateral (
     select r.id, r.retired_at from releases r where r.module_id = busy.module_id order by r.id desc offset %(kept)s
 ) older
- where older.retired_at is null limit %(most)s
+ where older.retired_at is null order by random() limit %(most)s
 """
 _LOCK = "select module_id, module_name, version from releases where id = %(id)s for update skip locked"
 _RETIRE = """
@@ -65,9 +69,12 @@ update releases r set retired_at = hotswap_now()
 
 
 def collect(orchestrator: Orchestrator) -> int:
-    """One tick: retire a few releases, clear one shelf of the store. Returns how many files went."""
+    """One tick: retire a few releases, forget old records, clear one shelf of the store and what was left half done.
+    Returns how many files went."""
+    shelf = int(time.time() // 60) % SHELVES
     retire(orchestrator)
-    return clear_shelf(orchestrator, int(time.time() // 60) % SHELVES)
+    old_records.forget(orchestrator, shelf)
+    return ArtifactStore(orchestrator.settings.artifacts_dir).tidy() + clear_shelf(orchestrator, shelf)
 
 
 def retire(orchestrator: Orchestrator) -> int:

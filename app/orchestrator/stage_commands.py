@@ -44,7 +44,10 @@ LAST_CARRY = 30.0
 TAIL_BYTES = 4096
 _LAST_MINUTE = 60.0
 """Seconds before the end of the stage's budget in which nothing is begun: so the stage says itself what took long."""
-_HELD = "select from stages where id = %(stage_id)s and attempt = %(attempt)s and status = 'Running'"
+_HELD = """
+select from stages
+ where id = %(stage_id)s and attempt = %(attempt)s and status = 'Running' and not claimable
+"""
 # Of zip files and their like, which know no time before 1980: what the same source makes shall be the same bytes.
 _SOURCE_DATE = "315532800"
 

@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from app.infrastructure.osv.folder import OsvUnavailable, contents, sources
 from app.infrastructure.scanners.wording import clean
 
 _MOST_NAMED = 20
+_ABANDONED_AFTER = 3600.0
 _FORM = "1"
 _TABLES = """
 create table about (state text, read integer, newest text, broken_count integer, broken text);
@@ -167,6 +169,7 @@ class _Reading:
 
 def _make_index(path: Path, reading: _Reading) -> None:
     """Beside its place, and then put there whole."""
+    _remove_unfinished(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     state = reading.state()
     try:
@@ -183,6 +186,15 @@ def _make_index(path: Path, reading: _Reading) -> None:
         raise OSError(f"the index {path} cannot be written: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """What others left that were killed while they made one: no making takes so long."""
+    horizon = time.time() - _ABANDONED_AFTER
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        with suppress(OSError):
+            if leftover.stat().st_mtime < horizon:
+                leftover.unlink()
 
 
 def _row(state: str, about: About) -> tuple[str, int, str | None, int, str]:

@@ -6,22 +6,28 @@ import io
 import tarfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from uuid6 import uuid7
 
 from agent import attestations
 from agent.signatures import key_id
 from app.domain.deployment import DeploymentStatus
+from app.domain.errors import Unavailable
 from app.domain.events import CancelRequested, ClaimEnded
 from app.infrastructure.artifacts import ArtifactStore
+from app.infrastructure.sandbox import runner
+from app.infrastructure.sandbox.capabilities import Capabilities
 from app.infrastructure.stage_logs import StageLogWriter, all_pieces
-from app.orchestrator import building, claims
+from app.orchestrator import build_output, building, claims, stage_commands
+from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.node_operations import command
-from app.orchestrator.stage_commands import Abandoned
+from app.orchestrator.stage_commands import Abandoned, CommandFailed
 from deploy.local.postgres import Postgres
 from tests.integration.engine.conftest import Lab
 from tests.integration.engine.sources import BUILD, DEPLOY, SCAN, TEST, Works
@@ -187,6 +193,9 @@ def test_a_build_that_fails_says_why_and_touches_no_node(works: Works) -> None:
         ("mkdir dist && cd dist && for n in $(seq 100); do mkdir d && cd d; done", "folders deep"),
         ("mkdir dist && cd dist && for n in $(seq 20010); do echo > $n; done", "more than 20000 entries"),
         ("mkdir dist && head -c 50000000 /dev/zero > dist/zeros", "as bombs do"),
+        ("for n in $(seq 20); do truncate -s 1900M $n; done", "its limit of disk was reached"),
+        ("mkdir dist && truncate -s 1500M dist/hotswap.yaml", "a hotswap.yaml of its own"),
+        ("mkdir -p dist/hotswap.yaml", "a hotswap.yaml of its own"),
     ],
 )
 def test_what_a_build_may_not_leave_as_its_output(works: Works, build: str, complaint: str) -> None:
@@ -197,6 +206,133 @@ def test_what_a_build_may_not_leave_as_its_output(works: Works, build: str, comp
     assert stage["status"] == "Failed"
     assert complaint in stage["message"]
     assert works.lab.sql("select count(*) from built_artifacts") == [(0,)]
+    assert works.left_behind() == []
+
+
+def test_a_manifest_as_large_as_the_disk_is_not_read(works: Works, tmp_path: Path) -> None:
+    (tmp_path / "tree/dist").mkdir(parents=True)
+    with (tmp_path / "tree/dist/hotswap.yaml").open("wb") as file:
+        file.truncate(512 * 1024**2)
+    claimed = ClaimedStage(uuid7(), uuid7(), 1, BUILD)
+    watch = stage_commands.StageWatch(works.lab.orchestrator, claimed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CommandFailed, match=r"a hotswap\.yaml of its own"):
+            build_output.keep_output(works.lab.orchestrator.settings, tmp_path / "tree", "dist", b"name: greeter", watch)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024**2
+    finally:
+        tracemalloc.stop()
+
+
+_DEEP = """
+import os
+for _ in range(60):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+"""
+
+
+def test_a_tree_that_cannot_be_kept_is_the_builds_failure_at_once(works: Works) -> None:
+    """Not a lost attempt, after which it would be built twice more; and no path of ours is told."""
+    works.publish(
+        build="mkdir dist && python3 deep.py", test="true", files={"deep.py": _DEEP}
+    )  # fmt: skip
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, BUILD)
+    stage = works.stage(deployment, BUILD)
+    assert (stage["status"], stage["attempt"]) == ("Failed", 1)
+    assert stage["message"] == "the built tree cannot be kept for the tests: File name too long"
+    assert works.left_behind() == []
+
+
+def test_hard_links_reach_the_tests_as_links(works: Works) -> None:
+    works.publish(
+        build="mkdir dist && head -c 1000000 /dev/urandom > a && for n in $(seq 50); do ln a $n; done",
+        test="test a -ef 50 && cmp a 7",
+    )
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, BUILD)
+    (tree,) = works.lab.sql("select tree_digest from built_artifacts")[0]
+    assert ArtifactStore(works.lab.orchestrator.settings.artifacts_dir).path(tree).stat().st_size < 2_000_000
+    works.execute(deployment, TEST)
+    assert works.stage(deployment, TEST)["status"] == "Succeeded"
+
+
+@pytest.mark.parametrize("step", ["pack the tree", "unpack the tree", "unpack the source"])
+@pytest.mark.parametrize("reason", ["cancelled", "stopped", "out of time"])
+def test_copying_ends_when_the_stage_is_wanted_no_more(
+    works: Works, monkeypatch: pytest.MonkeyPatch, step: str, reason: str
+) -> None:
+    """It runs outside of the sandbox, on one of very few threads, where no other limit ends it."""
+    works.publish(build="mkdir dist && cp server.py dist", test="true")
+    deployment = works.lab.submit("1.0.0")
+    kind = TEST if step == "unpack the tree" else BUILD
+    if kind is TEST:
+        works.execute(deployment, BUILD)
+    monkeypatch.setattr(stage_commands, "LOOK_EVERY", 0.0)
+
+    def happens() -> None:
+        if reason == "cancelled":
+            works.lab.happen(deployment, CancelRequested(rollback=True, by="dora"))
+        elif reason == "stopped":
+            works.lab.orchestrator.stopping.set()
+        else:
+            monkeypatch.setattr(stage_commands, "STAGE_BUDGET", 0.0)
+
+    def late(copy: Callable[..., Any]) -> Callable[..., Any]:
+        def copying(*given: Any, **named: Any) -> Any:
+            happens()
+            return copy(*given, **named)
+
+        return copying
+
+    name = {"pack the tree": "pack_tree", "unpack the tree": "unpack_tree"}.get(step, "unpack_archive")
+    if reason == "out of time":
+        happens()
+    else:
+        monkeypatch.setattr(build_output, name, late(getattr(build_output, name)))
+    works.execute(deployment, kind)
+    stage = works.stage(deployment, kind)
+    match reason:
+        case "cancelled":
+            assert stage["status"] == "Cancelled"
+            assert "report.refused" not in works.lab.events(deployment)
+        case "stopped":
+            assert (stage["claimable"], stage["losses"]) == (True, 0)
+        case _:
+            assert stage["status"] == "Failed"
+            assert "are used up while files are copied" in stage["message"]
+    assert works.left_behind() == []
+
+
+def test_a_full_disk_of_the_store_is_not_the_builds_failure(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    works.publish(test="true")
+    deployment = works.lab.submit("1.0.0")
+
+    class Full(io.BytesIO):
+        def write(self, _: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ArtifactStore, "incoming", lambda _: Full())
+    with pytest.raises(Unavailable, match="The artifact store cannot be written: No space left on device"):
+        works.execute(deployment, BUILD)
+    assert works.stage(deployment, BUILD)["status"] == "Pending"
+    assert works.left_behind() == []
+
+
+def test_where_the_sandbox_cannot_hold_what_is_required_nothing_runs(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build that could read the builder's key could attest whatever it likes."""
+    weak = Capabilities(seccomp=True)
+    monkeypatch.setattr(runner, "available", lambda: weak)
+    works.publish()
+    deployment = works.lab.submit("1.0.0")
+    works.execute(deployment, BUILD)
+    message = works.stage(deployment, BUILD)["message"]
+    for part in ("our files cannot be kept from it here", "memory and environment of our processes", "outlives it"):
+        assert part in message
+    assert "HOTSWAP_SANDBOX_REQUIRE" in message
     assert works.left_behind() == []
 
 

@@ -75,6 +75,29 @@ def test_only_old_files_that_no_row_names_go(works: Works, store: ArtifactStore)
     assert all(store.path(digest).exists() for digest in (source, built, digest_of(2)))
 
 
+def test_the_tree_of_a_retired_release_goes_although_its_tests_never_passed(works: Works, store: ArtifactStore) -> None:
+    works.publish(test="true")
+    works.execute(works.lab.submit("1.0.0"), BUILD)
+    (tree,) = works.lab.sql("select tree_digest from built_artifacts")[0]
+    age(store, tree)
+    assert clear(works.lab) == 0
+    works.lab.sql("update releases set retired_at = hotswap_now()")
+    assert clear(works.lab) == 1
+    assert not store.path(tree).exists()
+
+
+def test_a_tick_tidies_what_killed_processes_left_in_the_store(lab: Lab, store: ArtifactStore) -> None:
+    store.prepare()
+    keep(store, b"needed", digest_of(1))
+    store.path(digest_of(1)).rename(store.path(digest_of(1)).parents[2] / f"incoming/discard-{1:064x}-ab")
+    left = store.path(digest_of(1)).parents[2] / "incoming/upload-left"
+    left.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    assert collecting.collect(lab.orchestrator) == 1
+    assert store.path(digest_of(1)).exists()
+    assert not left.exists()
+
+
 def test_bytes_that_are_stored_again_while_they_are_cleared_stay(store: ArtifactStore, lab: Lab) -> None:
     store.prepare()
 
@@ -119,6 +142,19 @@ def test_what_runs_and_what_would_be_gone_back_to_is_never_retired(works: Works,
     roll_out(works, "1.4.0")
     assert retire(works.lab, kept=1) == 1
     assert retired(works.lab) == {"1.0.0", "1.1.0", "1.3.0"}
+
+
+def test_many_that_are_in_use_do_not_starve_the_rest(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "_MOST_RETIRED", 1)
+    for number in range(5):
+        works.publish(f"1.{number}.0", build=None)
+    for number in (1, 2, 3):
+        works.lab.submit(f"1.{number}.0")
+    deadline = time.monotonic() + 60
+    while not retired(works.lab):
+        assert time.monotonic() < deadline
+        retire(works.lab, kept=1)
+    assert retired(works.lab) == {"1.0.0"}
 
 
 def test_a_release_that_is_just_being_submitted_is_not_retired(works: Works) -> None:

@@ -66,6 +66,34 @@ def test_bytes_that_were_added(plan: Plan, folder: int) -> None:
     assert watch.final() is Limit.DISK
 
 
+def test_holes_count_once_it_has_ended(plan: Plan, folder: int) -> None:
+    """While it runs, a large sparse file hurts nobody; what is kept is copied, and a copy has no holes."""
+    watch = _watch(plan, folder)
+    hollow = Path(plan.workspace) / "hollow"
+    with hollow.open("wb") as file:
+        file.truncate(150_000)
+    os.link(hollow, hollow.with_name("the same"))
+    assert watch.final() is None, "of a file with two names there is one copy"
+    with hollow.open("ab") as file:
+        file.truncate(250_000)
+    assert watch.look([], 0.0) is None
+    assert watch.final() is Limit.DISK
+
+
+def test_holes_that_were_there_before_or_are_not_kept_count_nothing(plan: Plan, tmp_path: Path) -> None:
+    with (Path(plan.workspace) / "there before, too").open("wb") as file:
+        file.truncate(10**9)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    folders = [os.open(path, os.O_RDONLY) for path in (plan.workspace, scratch)]
+    watch = Watch(plan, folders, None, None, unlock=True)
+    with (scratch / "hollow").open("wb") as file:
+        file.truncate(10**9)
+    assert watch.final() is None
+    for each in folders:
+        os.close(each)
+
+
 def test_files_that_were_added(plan: Plan, folder: int) -> None:
     watch = _watch(plan, folder)
     for number in range(21):
