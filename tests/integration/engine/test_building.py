@@ -218,7 +218,9 @@ def test_a_manifest_as_large_as_the_disk_is_not_read(works: Works, tmp_path: Pat
     tracemalloc.start()
     try:
         with pytest.raises(CommandFailed, match=r"a hotswap\.yaml of its own"):
-            build_output.keep_output(works.lab.orchestrator.settings, tmp_path / "tree", "dist", b"name: greeter", watch)
+            build_output.keep_output(
+                works.lab.orchestrator.settings, tmp_path / "tree", "dist", b"name: greeter", watch
+            )
         assert tracemalloc.get_traced_memory()[1] < 16 * 1024**2
     finally:
         tracemalloc.stop()

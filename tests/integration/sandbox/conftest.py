@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +15,7 @@ import pytest
 from app.infrastructure.sandbox.capabilities import Capabilities
 from app.infrastructure.sandbox.probe import available
 from app.infrastructure.sandbox.removal import remove_tree
-from tests.integration.sandbox.sites import NOBODY, Driver, Site
+from tests.integration.sandbox.sites import NOBODY, Driver, Site, Sites
 
 _BY_ROOT = ["root", "root-bare", "root-plain"] if os.geteuid() == 0 else []
 NAMES = [*_BY_ROOT, "user", "user-landlock", "user-bare"]
@@ -21,6 +23,37 @@ NAMES = [*_BY_ROOT, "user", "user-landlock", "user-bare"]
 # are kept alike everywhere.
 NAMES_FOR_LIMITS = [*_BY_ROOT[:2], "user", "user-bare"]
 BOTH_ENDS = [NAMES[0], NAMES[-1]]
+
+
+def expected_names() -> set[str]:
+    """What there must be, found by other means than those that are tested: unshare(1), and the kernel's own answer."""
+    as_root = os.geteuid() == 0
+    names: set[str] = set()
+    if as_root:
+        names |= {"root-bare", "root-plain"}
+        if _unshares(None, "--mount", "--pid", "--fork", "--net"):
+            names.add("root")
+    if not as_root or _unshares(None, "--mount"):
+        # Where root may mount, an interpreter below a closed folder is brought within reach of others (`driver`).
+        names.add("user-bare")
+        if _has_landlock():
+            names.add("user-landlock")
+        if _unshares(NOBODY if as_root else None, "--user", "--map-root-user", "--mount", "--pid", "--fork", "--net"):
+            names.add("user")
+    return names
+
+
+def _unshares(user: int | None, *options: str) -> bool:
+    ended = subprocess.run(
+        ["unshare", *options, "true"], check=False, capture_output=True, cwd="/", user=user, group=user,
+        extra_groups=None if user is None else [],
+    )  # fmt: skip
+    return ended.returncode == 0
+
+
+def _has_landlock() -> bool:
+    """landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION; the same number on every architecture."""
+    return int(ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1)) > 0
 
 
 def _possible(name: str, root: Capabilities | None, user: Capabilities | None) -> Capabilities | None:
@@ -66,7 +99,7 @@ def _started(user: int, base: Path) -> tuple[Driver, Capabilities] | None:
 
 
 @pytest.fixture(scope="session")
-def sites(base: Path) -> Iterator[dict[str, Site]]:
+def sites(base: Path) -> Iterator[Sites]:
     own = available()
     as_root = os.geteuid() == 0
     by_root = _started(0, base) if as_root else None
@@ -75,7 +108,7 @@ def sites(base: Path) -> Iterator[dict[str, Site]]:
     user_driver = by_user[0] if by_user else None
     root = own if as_root else None
     user = own if not as_root else by_user[1] if by_user else None
-    found: dict[str, Site] = {}
+    found = Sites()
     for name in NAMES:
         capabilities = _possible(name, root, user)
         if capabilities is not None:

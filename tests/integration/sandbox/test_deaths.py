@@ -17,7 +17,7 @@ from app.infrastructure.sandbox.cage.processes import descendants
 from tests.integration.sandbox import attacks
 from tests.integration.sandbox.conftest import NAMES
 from tests.integration.sandbox.processes_seen import wait_for, with_token
-from tests.integration.sandbox.sites import NOBODY, Driver, Site
+from tests.integration.sandbox.sites import NOBODY, Driver, Site, Sites
 
 DEADLINE = 30.0
 
@@ -59,11 +59,10 @@ class Background:
 
 
 @pytest.fixture
-def background(sites: dict[str, Site], base: Path, name: str) -> Iterator[Background | None]:
-    running = Background(sites[name], base) if name in sites else None
+def background(sites: Sites, base: Path, name: str) -> Iterator[Background]:
+    running = Background(sites[name], base)
     yield running
-    if running is not None:
-        running.close()
+    running.close()
 
 
 def _gone(pids: list[int]) -> bool:
@@ -86,9 +85,7 @@ def _wait_until_gone(pids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_outlives_the_caller(background: Background | None, base: Path) -> None:
-    if background is None:
-        return
+def test_nothing_outlives_the_caller(background: Background, base: Path) -> None:
     ours = background.ours()
     os.kill(background.driver.process.pid, signal.SIGKILL)
     wait_for(background.token, present=False)
@@ -98,9 +95,7 @@ def test_nothing_outlives_the_caller(background: Background | None, base: Path) 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("which", ["guardian", "supervisor"])
-def test_nothing_outlives_the_supervisor(background: Background | None, which: str, base: Path) -> None:
-    if background is None:
-        return
+def test_nothing_outlives_the_supervisor(background: Background, which: str, base: Path) -> None:
     ours = background.ours()
     os.kill(ours[0 if which == "guardian" else 1], signal.SIGKILL)
     wait_for(background.token, present=False)
