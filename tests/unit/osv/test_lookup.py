@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import zipfile
 from pathlib import Path
 from threading import Event
@@ -180,6 +181,16 @@ def test_with_an_index_the_answer_is_the_same_and_only_what_is_asked_for_is_read
     assert known_vulnerabilities([REQUESTS, LODASH], data, index=index) == without
     assert known_vulnerabilities([LOG4J], data, index=index).entries == without.entries
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "osv.index"]
+
+
+def test_what_killed_processes_left_of_an_index_goes_when_the_next_is_made(data: Path, tmp_path: Path) -> None:
+    for name, age in (("left", 7200), ("being-made", 60)):
+        path = tmp_path / f".osv.index.1.{name}"
+        path.write_bytes(b"half")
+        then = time.time() - age
+        os.utime(path, (then, then))
+    known_vulnerabilities([REQUESTS], data, index=tmp_path / "osv.index")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".osv.index.1.being-made", "data", "osv.index"]
 
 
 @pytest.mark.parametrize("change", ["another file", "the same name", "one less", "within the export"])

@@ -1,10 +1,12 @@
 """Settings come from the environment, and what is wrong with them is one line."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from config.settings import Settings, SettingsError, load
+from app.infrastructure.sandbox.spec import Claim
+from config.settings import SandboxClaim, Settings, SettingsError, load
 
 SECRET = "0123456789abcdef0123456789abcdef"
 GOOD = {
@@ -75,6 +77,16 @@ def test_where_traces_go_and_are_looked_at() -> None:
     assert load({**standard, "HOTSWAP_OTLP_ENDPOINT": "http://ours:4318"}).otlp_endpoint == "http://ours:4318"
     assert "HOTSWAP_OTLP_ENDPOINT must look like http://" in refusal(HOTSWAP_OTLP_ENDPOINT="ours:4318")
     assert "HOTSWAP_TRACE_URL must have {trace_id} in it" in refusal(HOTSWAP_TRACE_URL="http://traces/")
+
+
+def test_what_sandboxes_must_hold_is_relaxed_only_by_name() -> None:
+    assert load(GOOD).sandbox_require == ("files", "processes", "ending")
+    assert load({**GOOD, "HOTSWAP_SANDBOX_REQUIRE": ""}).sandbox_require == ("files", "processes", "ending")
+    assert load({**GOOD, "HOTSWAP_SANDBOX_REQUIRE": "none"}).sandbox_require == ()
+    assert load({**GOOD, "HOTSWAP_SANDBOX_REQUIRE": "Files, signals"}).sandbox_require == ("files", "signals")
+    for wrong in ("everything", "files,none", "files;ending"):
+        assert "HOTSWAP_SANDBOX_REQUIRE" in refusal(HOTSWAP_SANDBOX_REQUIRE=wrong)
+    assert {name.upper() for name in get_args(SandboxClaim)} == set(Claim.__members__) - {"NETWORK"}
 
 
 def test_settings_that_contradict_each_other() -> None:
