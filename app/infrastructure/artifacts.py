@@ -69,19 +69,29 @@ class ArtifactStore:
 
     def tidy(self) -> int:
         """Put back what a killed process was about to remove, and remove what uploads left behind that were cut off.
-        Returns how many files went. Raises Unavailable."""
-        horizon = time.time() - _ABANDONED_AFTER
+        Returns how many files went. One that resists is told, and is no reason to leave the others. Raises Unavailable.
+        """
         gone = 0
         with self._writing():
             for leftover in self._leftovers():
-                with suppress(FileNotFoundError):  # somebody else has tidied it away
-                    if aside := _ASIDE.fullmatch(leftover.name):
-                        log.warning("an artifact that was half removed is put back", extra={"digest": aside[1]})
-                        self._put_back(leftover, self.path(aside[1]))
-                    elif leftover.stat().st_mtime < horizon:
-                        leftover.unlink()
-                        gone += 1
+                try:
+                    gone += self._tidied(leftover)
+                except FileNotFoundError:
+                    continue  # somebody else has tidied it away
+                except OSError as error:
+                    log.warning("a leftover of the store cannot be tidied: %s", error, extra={"file": leftover.name})
         return gone
+
+    def _tidied(self, leftover: Path) -> bool:
+        """Whether it went."""
+        if aside := _ASIDE.fullmatch(leftover.name):
+            log.warning("an artifact that was half removed is put back", extra={"digest": aside[1]})
+            self._put_back(leftover, self.path(aside[1]))
+            return False
+        if leftover.stat().st_mtime >= time.time() - _ABANDONED_AFTER:
+            return False
+        leftover.unlink()
+        return True
 
     def _leftovers(self) -> list[Path]:
         return list(self._incoming.iterdir()) if self._incoming.is_dir() else []

@@ -141,8 +141,11 @@ def test_what_uploads_left_behind_goes_when_it_is_old(store: ArtifactStore, tmp_
         (tmp_path / "store/incoming" / name).write_bytes(b"x")
         if "young" not in name:
             make_old(tmp_path / "store/incoming" / name)
-    assert store.tidy() == 4
-    assert incoming(tmp_path) == ["upload-young"]
+    stubborn = tmp_path / "store/incoming/a-folder-by-mistake"
+    stubborn.mkdir()
+    make_old(stubborn)
+    store.prepare()
+    assert incoming(tmp_path) == ["a-folder-by-mistake", "upload-young"]
 
 
 def test_a_store_that_was_never_made_has_nothing_to_tidy(tmp_path: Path) -> None:
