@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
@@ -185,8 +184,8 @@ class _Carrier(threading.Thread):
     def finish(self) -> None:
         self._finished.set()
         self.join()
-        deadline = monotonic() + LAST_CARRY
-        while not self.abandoned and not self._carry(to_the_end=True) and monotonic() < deadline:
+        deadline = time.monotonic() + LAST_CARRY
+        while not self.abandoned and not self._carry(to_the_end=True) and time.monotonic() < deadline:
             if self._stopping.wait(LOOK_EVERY):
                 return
 
