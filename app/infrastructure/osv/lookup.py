@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from threading import Event
 from app.domain.components import Component
 from app.domain.findings import Finding, Severity
 from app.infrastructure.osv.entries import Affected, Entry
-from app.infrastructure.osv.matching import Passed, fixed_in, is_affected
-from app.infrastructure.osv.reading import Package, read_folder
+from app.infrastructure.osv.matching import ComponentVersion, Matcher, Passed
+from app.infrastructure.osv.reading import LookupCancelled, Package, read_folder
 from app.infrastructure.scanners.wording import LONGEST_TEXT, clean
 
 _MOST_FINDINGS = 5_000
@@ -58,12 +59,10 @@ def known_vulnerabilities(
     for component in components:
         by_package[component.key].append(component)
     entries, about = read_folder(folder, by_package.keys(), cancelled, index)
-    passed = Passed()
     valid = [entry for entry in entries.values() if not entry.is_withdrawn]
-    matches = [match for entry in valid for match in _matches(entry, by_package, passed)]
-    findings = sorted(_findings(matches), key=lambda each: (-each.severity.rank, each.rule, each.file or "", each.text))
+    passed = Passed()
     return OsvResult(
-        findings=_bounded(findings),
+        findings=_gravest(_vulnerabilities(by_package, valid, passed, cancelled or Event())),
         entries=about.read,
         newest=about.newest,
         broken_count=about.broken_count,
@@ -76,69 +75,111 @@ def known_vulnerabilities(
 
 @dataclass(frozen=True, slots=True)
 class _Match:
+    """What an entry says of the package, where it affects a component."""
+
     entry: Entry
     affected: Affected
+    matcher: Matcher
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.entry.id, *self.entry.aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Vulnerability:
+    """One of one component, told by one entry or several, the preferred first. `severity` None: no entry tells it."""
+
     component: Component
+    version: ComponentVersion
+    told_by: tuple[_Match, ...]
+    severity: Severity | None
+
+    @property
+    def graveness(self) -> Severity:
+        return self.severity or Severity.MEDIUM
+
+    def order(self) -> tuple[int, str, str, str, str]:
+        component = self.component
+        return -self.graveness.rank, self.told_by[0].entry.id, component.found, component.name, component.version
 
 
-def _matches(entry: Entry, by_package: Mapping[Package, list[Component]], passed: Passed) -> Iterator[_Match]:
-    told: set[Component] = set()
-    for affected in entry.affected:
-        for component in by_package.get((affected.ecosystem, affected.name), ()):
-            if component not in told and is_affected(component, affected, passed):
-                told.add(component)
-                yield _Match(entry, affected, component)
+def _vulnerabilities(
+    by_package: Mapping[Package, list[Component]], entries: Iterable[Entry], passed: Passed, cancelled: Event
+) -> Iterator[_Vulnerability]:
+    """One after the other: of many components and many entries there may be millions. Raises LookupCancelled."""
+    about: dict[Package, list[tuple[Entry, Affected]]] = defaultdict(list)
+    for entry in entries:
+        for affected in entry.affected:
+            about[affected.ecosystem, affected.name].append((entry, affected))
+    for package, components in by_package.items():
+        said = [_Match(entry, affected, Matcher(affected)) for entry, affected in about.get(package, ())]
+        for component in components if said else ():
+            if cancelled.is_set():
+                raise LookupCancelled
+            version = ComponentVersion(component)
+            for same in _grouped(_matches(said, version, passed)):
+                yield _vulnerability(component, version, same)
 
 
-def _findings(matches: Iterable[_Match]) -> Iterator[Finding]:
+def _matches(said: Iterable[_Match], version: ComponentVersion, passed: Passed) -> list[_Match]:
+    """An entry that says several things of a package counts once."""
+    found: dict[str, _Match] = {}
+    for each in said:
+        if each.entry.id not in found and each.matcher.affects(version, passed):
+            found[each.entry.id] = each
+    return list(found.values())
+
+
+def _grouped(matches: Iterable[_Match]) -> Iterable[list[_Match]]:
     """Entries of several databases that name each other as aliases are one vulnerability."""
-    by_component: dict[Component, list[_Match]] = defaultdict(list)
+    group_of: dict[str, list[_Match]] = {}
     for match in matches:
-        by_component[match.component].append(match)
-    for of_one in by_component.values():
-        for same in _grouped(of_one):
-            yield _finding(same)
-
-
-def _grouped(matches: list[_Match]) -> list[list[_Match]]:
-    groups: list[tuple[set[str], list[_Match]]] = []
-    for match in matches:
-        names, members, others = {match.entry.id, *match.entry.aliases}, [match], []
-        for group in groups:
-            if names.isdisjoint(group[0]):
-                others.append(group)
-            else:
-                names |= group[0]
-                members += group[1]
-        groups = [*others, (names, members)]
-    return [members for _, members in groups]
+        group = [match]
+        for known in {id(known): known for name in match.names if (known := group_of.get(name))}.values():
+            group += known
+        group_of.update((name, group) for member in group for name in member.names)
+    return {id(group): group for group in group_of.values()}.values()
 
 
 def _preference(entry: Entry) -> tuple[int, str]:
     return next((rank for rank, prefix in enumerate(_FIRST) if entry.id.startswith(prefix)), len(_FIRST)), entry.id
 
 
-def _finding(same: list[_Match]) -> Finding:
-    same = sorted(same, key=lambda match: _preference(match.entry))
-    first = same[0]
-    entry, component = first.entry, first.component
+def _vulnerability(component: Component, version: ComponentVersion, same: list[_Match]) -> _Vulnerability:
     told = [severity for match in same if (severity := match.affected.severity or match.entry.severity)]
-    severity = max(told, key=lambda each: each.rank, default=Severity.MEDIUM)
-    others = sorted({name for match in same for name in (match.entry.id, *match.entry.aliases)} - {entry.id})
-    fixes = [fix for match in same if (fix := fixed_in(component, match.affected))]
+    told_by = sorted(same, key=lambda match: _preference(match.entry))
+    return _Vulnerability(component, version, tuple(told_by), max(told, key=lambda each: each.rank, default=None))
+
+
+def _gravest(vulnerabilities: Iterator[_Vulnerability]) -> tuple[Finding, ...]:
+    """The gravest first; what is over the bound is said in one finding as grave as the gravest of it."""
+    count = 0
+
+    def counted() -> Iterator[_Vulnerability]:
+        nonlocal count
+        for each in vulnerabilities:
+            count += 1
+            yield each
+
+    first = heapq.nsmallest(_MOST_FINDINGS + 1, counted(), key=_Vulnerability.order)
+    findings = tuple(map(_finding, first[:_MOST_FINDINGS]))
+    if count <= _MOST_FINDINGS:
+        return findings
+    rest = count - _MOST_FINDINGS
+    return (*findings, Finding(first[-1].graveness, "osv.more", f"{rest} more known vulnerabilities"))
+
+
+def _finding(vulnerability: _Vulnerability) -> Finding:
+    component, told_by = vulnerability.component, vulnerability.told_by
+    entry = told_by[0].entry
+    others = sorted({name for match in told_by for name in match.names} - {entry.id})
+    fixes = [fix for match in told_by if (fix := match.matcher.fixed_in(vulnerability.version))]
     parts = [
         f"{component.name} {component.version}: {clean(entry.summary, 200) or 'a known vulnerability'}",
         f" ({', '.join(others[:_MOST_ALIASES])})" if others else "",
         f"; fixed in {fixes[0]}" if fixes else "; no fix is known",
-        "" if told else "; its severity is not told",
+        "" if vulnerability.severity else "; its severity is not told",
     ]
-    return Finding(severity, f"osv.{clean(entry.id, 100)}", clean("".join(parts), LONGEST_TEXT), component.found)
-
-
-def _bounded(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The gravest; what is over the bound is said in one finding as grave as the gravest of them."""
-    if len(findings) <= _MOST_FINDINGS:
-        return tuple(findings)
-    rest = findings[_MOST_FINDINGS:]
-    more = Finding(rest[0].severity, "osv.more", f"{len(rest)} more known vulnerabilities")
-    return (*findings[:_MOST_FINDINGS], more)
+    rule, text = f"osv.{clean(entry.id, 100)}", clean("".join(parts), LONGEST_TEXT)
+    return Finding(vulnerability.graveness, rule, text, component.found)

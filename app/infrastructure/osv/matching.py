@@ -1,7 +1,12 @@
-"""Whether a version is affected: the evaluation that the OSV schema describes. Pure."""
+"""Whether a version is affected: the evaluation that the OSV schema describes. Pure.
+
+What an entry says of a package is asked for many components: its versions, of which there may be thousands, are read
+once (`Matcher`), and a component's only once for all entries (`ComponentVersion`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cmp_to_key
 
@@ -11,6 +16,7 @@ from app.infrastructure.osv.ordering import NotComparable, Ordered, ordered, sem
 
 # What was before is fixed, something is introduced anew, and this version is its last.
 _AT_ONE_VERSION = (EventKind.FIXED, EventKind.INTRODUCED, EventKind.LAST_AFFECTED)
+_ANY = "*"
 
 
 @dataclass(slots=True)
@@ -21,80 +27,120 @@ class Passed:
     incomparable: int = 0
 
 
-def is_affected(component: Component, affected: Affected, passed: Passed) -> bool:
-    """`affected` is of that package. Listed versions count as they are written, or as the same version written
-    otherwise (`1.0` and `1.0.0` on PyPI)."""
-    if component.version in affected.versions or _listed_otherwise(component, affected):
-        return True
-    found = False
-    for each in affected.ranges:
-        if each.kind is RangeKind.GIT:
-            passed.git_ranges += 1
-            continue
-        try:
-            found = found or _within(component, each)
-        except NotComparable:
-            passed.incomparable += 1
-    return found
+class ComponentVersion:
+    """The version of a component, as it is written and as ranges of either kind compare it (None: it is no such one).
+    `listed` is equal for versions that are the same one written otherwise (`1.0` and `1.0.0` on PyPI)."""
+
+    __slots__ = ("_points", "ecosystem", "listed", "written")
+
+    def __init__(self, component: Component) -> None:
+        self.ecosystem, self.written = component.ecosystem, component.version
+        own = _comparable(component.ecosystem, RangeKind.ECOSYSTEM, component.version)
+        as_semantic = _comparable(component.ecosystem, RangeKind.SEMVER, component.version)
+        self._points = {RangeKind.ECOSYSTEM: own, RangeKind.SEMVER: as_semantic}
+        self.listed = _same_written_otherwise(component.ecosystem, component.version)
+
+    def point(self, kind: RangeKind) -> Ordered | None:
+        """Of a kind other than GIT."""
+        return self._points[kind]
 
 
-def fixed_in(component: Component, affected: Affected) -> str | None:
-    """The lowest version with a fix that is above the component's."""
-    fixes: list[tuple[Ordered, str]] = []
-    for each in affected.ranges:
-        for kind, version in each.events:
-            try:
-                if each.kind is RangeKind.GIT or kind is not EventKind.FIXED:
-                    continue
-                fix = _point(component.ecosystem, each.kind, version)
-                if _point(component.ecosystem, each.kind, component.version) < fix:
-                    fixes.append((fix, version))
-            except NotComparable:
-                continue
-    return min(fixes, key=cmp_to_key(_compared))[1] if fixes else None
+class Matcher:
+    """What an entry says of one package."""
 
+    __slots__ = ("_affected", "_fixes", "_git_ranges", "_listed", "_ranges")
 
-def _listed_otherwise(component: Component, affected: Affected) -> bool:
-    if component.ecosystem is not Ecosystem.PYPI or not affected.versions:
-        return False
-    try:
-        own = ordered(component.ecosystem, component.version)
-    except NotComparable:
-        return False
-    for version in affected.versions:
-        try:
-            if ordered(component.ecosystem, version) == own:
+    def __init__(self, affected: Affected) -> None:
+        self._affected = affected
+        self._listed = _readable(_same_written_otherwise(affected.ecosystem, each) for each in affected.versions)
+        comparable = [each for each in affected.ranges if each.kind is not RangeKind.GIT]
+        self._git_ranges = len(affected.ranges) - len(comparable)
+        self._ranges = [_Points.of(affected.ecosystem, each) for each in comparable]
+        self._fixes = _fixes(affected.ecosystem, comparable)
+
+    def affects(self, version: ComponentVersion, passed: Passed) -> bool:
+        """`version` is of a component of that package. Listed versions count as they are written, or as the same
+        version written otherwise."""
+        if version.written in self._affected.versions or version.listed in self._listed:
+            return True
+        passed.git_ranges += self._git_ranges
+        for points in self._ranges:
+            own = version.point(points.kind) if points is not None else None
+            if points is None or own is None:
+                passed.incomparable += 1
+            elif points.include(own):
                 return True
-        except NotComparable:
-            continue
-    return False
-
-
-def _within(component: Component, affected: Range) -> bool:
-    """Events in the order of their versions: each says what holds from there on."""
-    own = _point(component.ecosystem, affected.kind, component.version)
-    limits = [version for kind, version in affected.events if kind is EventKind.LIMIT]
-    if limits and not any(limit == "*" or own < _point(component.ecosystem, affected.kind, limit) for limit in limits):
         return False
-    vulnerable = False
-    for kind, point in _sorted_events(component.ecosystem, affected):
-        if kind is EventKind.INTRODUCED and (point is None or not own < point):
-            vulnerable = True
-        elif point is None:
-            continue
-        elif (kind is EventKind.FIXED and not own < point) or (kind is EventKind.LAST_AFFECTED and point < own):
-            vulnerable = False
-    return vulnerable
+
+    def fixed_in(self, version: ComponentVersion) -> str | None:
+        """The lowest version with a fix that is above this one."""
+        above = (
+            (fix, written)
+            for kind, fix, written in self._fixes
+            if (own := version.point(kind)) is not None and own < fix
+        )
+        return min(above, key=cmp_to_key(_compared), default=(None, None))[1]
 
 
-def _sorted_events(ecosystem: Ecosystem, affected: Range) -> list[tuple[EventKind, Ordered | None]]:
-    """A point of None is before all versions (`introduced: "0"`)."""
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """A range whose versions are read: its events in their order, and its limits (None: there is no such bound)."""
+
+    kind: RangeKind
+    events: tuple[tuple[EventKind, Ordered | None], ...]
+    limits: tuple[Ordered, ...] | None
+
+    @staticmethod
+    def of(ecosystem: Ecosystem, affected: Range) -> _Points | None:
+        """None for one whose versions cannot be compared."""
+        try:
+            limits = [version for kind, version in affected.events if kind is EventKind.LIMIT]
+            bound = tuple(_point(ecosystem, affected.kind, limit) for limit in limits if limit != _ANY)
+            unbound = not limits or _ANY in limits
+            return _Points(affected.kind, _sorted_events(ecosystem, affected), None if unbound else bound)
+        except NotComparable:
+            return None
+
+    def include(self, own: Ordered) -> bool:
+        """Events in the order of their versions: each says what holds from there on."""
+        if self.limits is not None and not any(own < limit for limit in self.limits):
+            return False
+        vulnerable = False
+        for kind, point in self.events:
+            if kind is EventKind.INTRODUCED and (point is None or not own < point):
+                vulnerable = True
+            elif point is None:
+                continue
+            elif (kind is EventKind.FIXED and not own < point) or (kind is EventKind.LAST_AFFECTED and point < own):
+                vulnerable = False
+        return vulnerable
+
+
+def _readable(listed: Iterable[Hashable | None]) -> frozenset[Hashable]:
+    return frozenset(each for each in listed if each is not None)
+
+
+def _same_written_otherwise(ecosystem: Ecosystem, version: str) -> Hashable | None:
+    return _comparable(ecosystem, RangeKind.ECOSYSTEM, version) if ecosystem is Ecosystem.PYPI else None
+
+
+def _fixes(ecosystem: Ecosystem, ranges: Iterable[Range]) -> list[tuple[RangeKind, Ordered, str]]:
+    return [
+        (each.kind, point, version)
+        for each in ranges
+        for kind, version in each.events
+        if kind is EventKind.FIXED and (point := _comparable(ecosystem, each.kind, version)) is not None
+    ]
+
+
+def _sorted_events(ecosystem: Ecosystem, affected: Range) -> tuple[tuple[EventKind, Ordered | None], ...]:
+    """A point of None is before all versions (`introduced: "0"`). Raises NotComparable."""
     events: list[tuple[EventKind, Ordered | None]] = []
     for kind, version in affected.events:
         if kind is not EventKind.LIMIT:
             is_start = kind is EventKind.INTRODUCED and version == "0"
             events.append((kind, None if is_start else _point(ecosystem, affected.kind, version)))
-    return sorted(events, key=cmp_to_key(_events_compared))
+    return tuple(sorted(events, key=cmp_to_key(_events_compared)))
 
 
 def _events_compared(left: tuple[EventKind, Ordered | None], right: tuple[EventKind, Ordered | None]) -> int:
@@ -108,5 +154,14 @@ def _compared(left: tuple[Ordered, str], right: tuple[Ordered, str]) -> int:
     return -1 if left[0] < right[0] else int(right[0] < left[0])
 
 
+def _comparable(ecosystem: Ecosystem, kind: RangeKind, version: str) -> Ordered | None:
+    """None for what is no version."""
+    try:
+        return _point(ecosystem, kind, version)
+    except NotComparable:
+        return None
+
+
 def _point(ecosystem: Ecosystem, kind: RangeKind, version: str) -> Ordered:
+    """Raises NotComparable."""
     return semantic(version) if kind is RangeKind.SEMVER else ordered(ecosystem, version)

@@ -29,12 +29,11 @@ class Ordered(Protocol):
 
 def ordered(ecosystem: Ecosystem, version: str) -> Ordered:
     """Raises NotComparable."""
-    if len(version) > _LONGEST:
-        raise NotComparable(version[:80])
-    if ecosystem is Ecosystem.MAVEN:
-        return MavenVersion(version)
     if ecosystem is Ecosystem.NPM:
         return semantic(version)
+    _refuse_long(version)
+    if ecosystem is Ecosystem.MAVEN:
+        return MavenVersion(version)
     try:
         return PythonVersion(version)
     except InvalidVersion as error:
@@ -44,9 +43,15 @@ def ordered(ecosystem: Ecosystem, version: str) -> Ordered:
 def semantic(version: str) -> Ordered:
     """A version by semver.org 2.0; `1` and `1.2`, which some entries have, mean `1.0.0` and `1.2.0`; a `v` before it is
     nothing. Its build metadata does not count. Raises NotComparable."""
+    _refuse_long(version)
     text = version.strip().removeprefix("v")
     text = _SHORTENED.sub(lambda short: f"{short[1]}.{short[2] or 0}.0", text) if _SHORTENED.match(text) else text
     try:
         return SemanticVersion.parse(text)
     except ValueError as error:
         raise NotComparable(version[:80]) from error
+
+
+def _refuse_long(version: str) -> None:
+    if len(version) > _LONGEST:
+        raise NotComparable(version[:80])

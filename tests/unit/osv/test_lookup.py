@@ -15,9 +15,10 @@ import pytest
 from app.domain.components import Component, Ecosystem
 from app.domain.findings import Finding, Severity
 from app.infrastructure.osv import folder as osv_folder
-from app.infrastructure.osv import lookup, reading
+from app.infrastructure.osv import lookup, matching, reading
 from app.infrastructure.osv.folder import OsvUnavailable
 from app.infrastructure.osv.lookup import known_vulnerabilities
+from app.infrastructure.osv.ordering import Ordered, ordered
 from app.infrastructure.osv.reading import LookupCancelled, read_folder
 
 REQUESTS = Component(Ecosystem.PYPI, "Requests", "2.19.0", "requirements.txt")
@@ -137,6 +138,54 @@ def test_it_can_be_cancelled(tmp_path: Path) -> None:
     cancelled.set()
     with pytest.raises(LookupCancelled):
         known_vulnerabilities([REQUESTS], tmp_path, cancelled)
+
+
+def test_it_can_be_cancelled_while_versions_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, ON_REQUESTS)
+    cancelled = Event()
+
+    def read_and_cancel(*given: Any) -> Any:
+        read = read_folder(*given)
+        cancelled.set()
+        return read
+
+    monkeypatch.setattr(lookup, "read_folder", read_and_cancel)
+    with pytest.raises(LookupCancelled):
+        known_vulnerabilities([REQUESTS], tmp_path, cancelled)
+
+
+def test_versions_of_an_entry_are_read_once_for_all_components(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each for itself, 2,000 components by 20 entries of 300 versions took a minute and more."""
+    listed = {"package": {"ecosystem": "PyPI", "name": "thing"}, "versions": [f"1.{minor}" for minor in range(300)]}
+    ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "5.0"}, {"fixed": "5.1"}]}]
+    write(tmp_path, *({"id": f"GHSA-{number}", "affected": [listed | {"ranges": ranges}]} for number in range(20)))
+    read = 0
+
+    def counted(ecosystem: Ecosystem, version: str) -> Ordered:
+        nonlocal read
+        read += 1
+        return ordered(ecosystem, version)
+
+    monkeypatch.setattr(matching, "ordered", counted)
+    components = [Component(Ecosystem.PYPI, "thing", f"9.{minor}", "x") for minor in range(1999)]
+    components.append(Component(Ecosystem.PYPI, "thing", "1.299.0", "x"))
+    assert len(known_vulnerabilities(components, tmp_path).findings) == 20
+    assert read <= 20 * (300 + 4) + 2 * len(components)
+
+
+def test_aliases_join_what_was_apart_before(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        osv("PYSEC-1", "PyPI", "requests", *FIXED, aliases=["CVE-1"]),
+        osv("PYSEC-2", "PyPI", "requests", *FIXED, aliases=["CVE-2"]),
+        osv("GHSA-3", "PyPI", "requests", *FIXED, aliases=["CVE-1", "CVE-2"]),
+        osv("GHSA-4", "PyPI", "requests", *FIXED),
+    )
+    findings = known_vulnerabilities([REQUESTS], tmp_path).findings
+    assert [each.rule for each in findings] == ["osv.GHSA-3", "osv.GHSA-4"]
+    assert "(CVE-1, CVE-2, PYSEC-1, PYSEC-2)" in findings[0].text
 
 
 def test_findings_without_number_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from app.domain.components import Component, Ecosystem
 from app.domain.findings import Severity
 from app.infrastructure.osv.entries import Entry, EntryInvalid, read_entry
-from app.infrastructure.osv.matching import Passed, fixed_in, is_affected
+from app.infrastructure.osv.matching import ComponentVersion, Matcher, Passed
 from app.infrastructure.osv.severity import of_score, severity_of
 
 V3_CRITICAL = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
@@ -26,7 +26,11 @@ def entry(affected: dict[str, Any], **fields: Any) -> Entry:
 def affects(version: str, *events: dict[str, str], kind: str = "ECOSYSTEM", passed: Passed | None = None) -> bool:
     [affected] = entry({"ranges": [{"type": kind, "events": list(events)}]}).affected
     component = Component(Ecosystem.PYPI, "thing", version, "x")
-    return is_affected(component, affected, passed if passed is not None else Passed())
+    return Matcher(affected).affects(ComponentVersion(component), passed if passed is not None else Passed())
+
+
+def pypi(version: str) -> ComponentVersion:
+    return ComponentVersion(Component(Ecosystem.PYPI, "thing", version, "x"))
 
 
 INTRODUCED_0 = {"introduced": "0"}
@@ -62,7 +66,7 @@ def test_ranges(version: str, events: list[dict[str, str]], affected: bool) -> N
 def test_listed_versions_count_however_they_are_written() -> None:
     [affected] = entry({"versions": ["1.0", "odd"]}).affected
     found = {
-        version: is_affected(Component(Ecosystem.PYPI, "thing", version, "x"), affected, Passed())
+        version: Matcher(affected).affects(pypi(version), Passed())
         for version in ("1.0", "1.0.0", "odd", "1.1", "odder")
     }
     assert found == {"1.0": True, "1.0.0": True, "odd": True, "1.1": False, "odder": False}
@@ -86,8 +90,8 @@ def test_the_lowest_fix_above_the_version_is_named() -> None:
             ]
         }
     ).affected
-    assert fixed_in(Component(Ecosystem.PYPI, "thing", "1.9", "x"), affected) == "1.10"
-    assert fixed_in(Component(Ecosystem.PYPI, "thing", "3.0", "x"), affected) is None
+    assert Matcher(affected).fixed_in(pypi("1.9")) == "1.10"
+    assert Matcher(affected).fixed_in(pypi("3.0")) is None
 
 
 @pytest.mark.parametrize(
