@@ -16,7 +16,8 @@ from agent.config import AgentLimits
 from agent.engine import Engine
 from agent.journal import Journal
 from agent.metrics import Counters
-from agent.protocol import IDENTIFIER, MAX_TOKEN, MODULE_NAME, Fields, ModuleKey
+from agent.module_names import MODULE_NAME
+from agent.protocol import IDENTIFIER, MAX_TOKEN, Fields, ModuleKey
 from agent.refusals import Refusal
 from agent.tls import ORCHESTRATOR_NAME
 

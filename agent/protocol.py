@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from agent.attestations import LARGEST as LARGEST_ATTESTATION
+from agent.module_names import MODULE_NAME
 from agent.refusals import malformed
 
 MAX_TOKEN = 2**63 - 1  # the token comes from a bigint sequence
@@ -20,7 +21,6 @@ MAX_SETTINGS = 200
 MAX_SETTING_VALUE = 32768
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-MODULE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}[a-z0-9]")  # API.md, rules for input
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,127}")  # the manifest's own check is the strict one
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")

@@ -30,7 +30,7 @@ from agent.manifest.model import (
     Test,
 )
 from agent.manifest.reading import MANIFEST_NAME, MAXIMUM_MANIFEST_BYTES, from_json, parse_manifest
-from agent.manifest.scalars import is_module_name, parse_duration, parse_size
+from agent.manifest.scalars import parse_duration, parse_size
 from agent.manifest.versions import VersionInvalid, VersionRange, parse_version
 
 __all__ = [
@@ -60,7 +60,6 @@ __all__ = [
     "VersionInvalid",
     "VersionRange",
     "from_json",
-    "is_module_name",
     "lint",
     "parse_duration",
     "parse_manifest",

@@ -7,7 +7,6 @@ import re
 
 from agent.manifest.model import Address
 
-_MODULE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}[a-z0-9]")
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,18})?")
 _PARTS = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _CLOCK = re.compile(r"(\d{1,6}):([0-5]\d):([0-5]\d(?:\.\d{1,9})?)")
@@ -25,11 +24,6 @@ _UNITS = {
     "gib": 2**30,
     "tib": 2**40,
 }
-
-
-def is_module_name(text: str) -> bool:
-    """Whether `text` can name a module: 3 to 64 of a-z, 0-9 and '-', neither first nor last a '-'."""
-    return _MODULE_NAME.fullmatch(text) is not None
 
 
 def parse_number(text: str) -> float:

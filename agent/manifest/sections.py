@@ -24,9 +24,10 @@ from agent.manifest.model import (
     Test,
 )
 from agent.manifest.place import Decode, Place, Section, Wrong, decoded, described, pairs
-from agent.manifest.scalars import is_module_name, parse_address
+from agent.manifest.scalars import parse_address
 from agent.manifest.tree import Entries, Node, Scalar, ScalarKind
 from agent.manifest.versions import VersionRange
+from agent.module_names import is_module_name
 
 NO_COMMAND = ("",)
 _LISTENER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")

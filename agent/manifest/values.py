@@ -14,6 +14,7 @@ from agent.manifest.model import Command
 from agent.manifest.place import Decode, Place, Wrong, decoded, described, pairs
 from agent.manifest.tree import Items, Node, Scalar, ScalarKind
 from agent.manifest.versions import VersionInvalid, VersionRange, parse_version
+from agent.module_names import is_module_name
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -58,7 +59,7 @@ def _refuse_unusable(value: str) -> None:
 def module_name(node: Node, place: Place) -> str:
     """The name of a module."""
     name = text(node, place)
-    if not scalars.is_module_name(name):
+    if not is_module_name(name):
         raise Wrong(f"must be 3 to 64 of a-z, 0-9 and '-', not starting or ending with '-' (is {name[:80]!r})")
     return name
 

@@ -9,11 +9,12 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import UnsupportedMediaType
 
+from agent.module_names import is_module_name
 from app.api import file_answers
 from app.api.dependencies import dependencies
 from app.api.parsing import complain_of_repeated, json_value, load
 from app.api.routing import Call, Routes, page_answer
-from app.api.schemas.fields import is_module_name
+from app.api.schemas.fields import NOT_A_MODULE_NAME
 from app.api.schemas.releases import (
     ArtifactHeaders,
     ArtifactQuery,
@@ -66,7 +67,7 @@ def _upload(module_name: str) -> Upload:
         raise UnsupportedMediaType("The body must be multipart/form-data.")
     errors: dict[str, list[str]] = {}
     if not is_module_name(module_name):
-        errors["moduleName"] = ["must match ^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$"]
+        errors["moduleName"] = [NOT_A_MODULE_NAME]
     complain_of_repeated(request.form, errors)
     complain_of_repeated(request.files, errors)
     parts: dict[str, Any] = request.form.to_dict()

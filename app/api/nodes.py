@@ -8,11 +8,11 @@ from uuid import UUID
 from flask import Response
 from flask.typing import ResponseReturnValue
 
+from agent.module_names import is_module_name
 from app.api import node_views
 from app.api.dependencies import dependencies
 from app.api.routing import Call, Routes, no_content, page_answer
 from app.api.schemas.deployments import NothingInput
-from app.api.schemas.fields import is_module_name
 from app.api.schemas.nodes import LogQuery, NodeDetailOutput, NodeInput, NodeOutput, NodesQuery
 from app.api.streaming import EVENT_STREAM, KEEP_ALIVE, frame, wants_stream
 from app.domain.errors import NotFound

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from agent.module_names import is_module_name
 from app.cli.errors import UsageProblem
 from app.cli.invocation import invocation
 
 STARTER = Path(__file__).with_name("starter")
 PLACEHOLDER = "my-module"  # the module's name in every file of a template, which is thereby a valid module itself
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}[a-z0-9]")
 # A template's own name for a file that tools would act on where it lies.
 _RENAMED = {"hotswapignore": ".hotswapignore"}
 _LEFT_BY_TOOLS = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
@@ -49,7 +49,7 @@ def init(
     run = invocation(ctx)
     chosen = _language(language, kind)
     module = name or _name_of(folder)
-    if not _NAME.fullmatch(module):
+    if not is_module_name(module):
         raise UsageProblem(f"{module!r} cannot be a module's name (3 to 64 of a-z, 0-9 and -): give one with --name")
     files = template(chosen, module)
     try:

@@ -222,9 +222,9 @@ def _text(reader: FieldReader, key: str) -> str | None:
 def _day(reader: FieldReader) -> date | None:
     value = reader.take("until")
     try:
-        if isinstance(value, str):
-            return date.fromisoformat(value)
+        day = date.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
-        pass
-    reader.complain("until", "must be the last day that it holds, as 2026-12-31")
-    return None
+        day = None
+    if day is None:
+        reader.complain("until", "must be the last day that it holds, as 2026-12-31")
+    return day

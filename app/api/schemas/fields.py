@@ -10,12 +10,13 @@ from typing import Any
 import semver
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
 
+from agent.module_names import MODULE_NAME, is_module_name
 from app.domain.deployment import DeploymentStatus
 from app.domain.durations import parse_duration
 from app.domain.policy import StrategyKind
 from app.orchestrator.paging import DEFAULT_LIMIT, LARGEST_LIMIT
 
-MODULE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,62}[a-z0-9]")
+NOT_A_MODULE_NAME = f"must match ^{MODULE_NAME.pattern}$"
 KEY_ID = re.compile(r"[0-9a-fA-F]{16}")
 MOST_VALUES = 20
 """Of one filter."""
@@ -163,10 +164,6 @@ def status(**more: Any) -> Word:
     return Word([status.value for status in DeploymentStatus], **more)
 
 
-def is_module_name(text: str) -> bool:
-    return MODULE_NAME.fullmatch(text) is not None
-
-
 def _few_entries(metadata: Mapping[str, str]) -> None:
     if len(metadata) > _MOST_ENTRIES:
         raise ValidationError(f"at most {_MOST_ENTRIES} entries")
@@ -174,7 +171,7 @@ def _few_entries(metadata: Mapping[str, str]) -> None:
 
 def _module_name(text: str) -> None:
     if not is_module_name(text):
-        raise ValidationError("must match ^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$")
+        raise ValidationError(NOT_A_MODULE_NAME)
 
 
 def _version(text: str) -> None:
