@@ -40,6 +40,14 @@ class AttestationInvalid(ValueError):
     """An attestation that is none, that no trusted key signed, or that is of something else; one sentence."""
 
 
+class BuilderUnknown(AttestationInvalid):
+    """Only keys that are not trusted signed it; `signers` are their ids, as it names them."""
+
+    def __init__(self, signers: str) -> None:
+        super().__init__(f"the attestation is signed by {signers}, which is not trusted here")
+        self.signers = signers
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """What an attestation says. Times are RFC 3339; `isolation` names what the build was kept in, by mechanism."""
@@ -72,7 +80,10 @@ def seal(build: Build, key: PrivateKey) -> str:
 
 
 def opened(text: str, trusted: Mapping[str, PublicKey]) -> Build:
-    """What a sealed attestation says, if one of the `trusted` keys (by key id) signed it. Raises AttestationInvalid."""
+    """What a sealed attestation says, if one of the `trusted` keys (by key id) signed it.
+
+    Raises AttestationInvalid, BuilderUnknown when it is signed by none of them.
+    """
     if len(text) > LARGEST:
         raise AttestationInvalid(f"an attestation has at most {LARGEST} characters, this one has {len(text)}")
     envelope = _object(_parsed(text), "the attestation")
@@ -183,7 +194,7 @@ def _verify(signatures: object, message: bytes, trusted: Mapping[str, PublicKey]
             return verify_message(key, message, _base64(entry.get("sig"), "the signature"))
         except (InvalidSignature, SignatureInvalid) as error:
             raise AttestationInvalid(f"the attestation is not what key {identifier} signed") from error
-    raise AttestationInvalid(f"the attestation is signed by {', '.join(named)}, which this node does not trust")
+    raise BuilderUnknown(", ".join(named))
 
 
 def _json(value: object) -> bytes:

@@ -86,5 +86,10 @@ class Trust:
             attestations.check(
                 build, module=module, version=target.version, source=target.source_digest, built=target.digest
             )
+        except attestations.BuilderUnknown as error:
+            raise OperationFailed(
+                FailureCode.VERIFICATION_FAILED,
+                f"the attestation is signed by {error.signers}, which this node does not trust",
+            ) from error
         except attestations.AttestationInvalid as error:
             raise OperationFailed(FailureCode.VERIFICATION_FAILED, str(error)) from error

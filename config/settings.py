@@ -155,6 +155,7 @@ class Settings(BaseModel):
     # Folders.
     artifacts_dir: Path
     attestation_key: Path | None = None  # PEM, private: with it we attest what we build; without it nothing is built
+    trusted_builders_dir: Path | None = None  # public keys (PEM) of builders whose attestations count beside our own
     work_dir: Path | None = None  # where builds and tests work; default: `work` beside the artifacts
     trusted_keys_dir: Path | None = None  # *.pub in it are trusted by every environment from the first start on
 

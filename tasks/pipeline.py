@@ -15,21 +15,21 @@ def _execute(deployment_id: str, stage_id: str) -> str | None:
     return stages.execute(here.orchestrator, here.nodes, here.executor_id, UUID(deployment_id), UUID(stage_id))
 
 
-# The sandbox ends what runs too long; these are for a worker that hangs.
-_BUILD_LIMITS = {"soft_time_limit": claims.STAGE_BUDGET + 30, "time_limit": claims.STAGE_BUDGET + 60}
+# Builds, tests and scans have ends of their own; these are for a worker that hangs, and hold only where it forks.
+_LONG_LIMITS = {"soft_time_limit": claims.STAGE_BUDGET + 30, "time_limit": claims.STAGE_BUDGET + 60}
 
 
-@shared_task(name="pipeline.build", **_BUILD_LIMITS)
+@shared_task(name="pipeline.build", **_LONG_LIMITS)
 def build(deployment_id: str, stage_id: str) -> str | None:
     return _execute(deployment_id, stage_id)
 
 
-@shared_task(name="pipeline.test", **_BUILD_LIMITS)
+@shared_task(name="pipeline.test", **_LONG_LIMITS)
 def test(deployment_id: str, stage_id: str) -> str | None:
     return _execute(deployment_id, stage_id)
 
 
-@shared_task(name="pipeline.scan")
+@shared_task(name="pipeline.scan", **_LONG_LIMITS)
 def scan(deployment_id: str, stage_id: str) -> str | None:
     return _execute(deployment_id, stage_id)
 

@@ -90,7 +90,7 @@ def _worker_ready(sender: Any = None, **_rest: Any) -> None:
     process.current(name)
     _reconciler = reconciler.Loop(process.current().orchestrator)
     _reconciler.start()
-    _break_off_builds_on(signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+    _break_off_long_work_on(signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 
 
 def _die_with_parent() -> None:
@@ -106,7 +106,7 @@ def _child_ends(**_rest: Any) -> None:
     observing.farewell()  # these children end without the interpreter's own
 
 
-def _break_off_builds_on(*numbers: signal.Signals) -> None:
+def _break_off_long_work_on(*numbers: signal.Signals) -> None:
     """Before Celery's own handler, whose soft shutdown waits for tasks, and tells its signal only afterwards."""
     for number in numbers:
         handler = signal.getsignal(number)

@@ -74,8 +74,8 @@ MEANINGS: dict[Field, Meaning] = {
     Field.LOGGER: Meaning("string", "which part says it"),
     Field.SERVICE: Meaning(
         "string",
-        "kind of process: api, agent-listener, pipeline, build, deploy, urgent, control, reconciler, beat, migrate, "
-        "supervisor, agent, agents (the host of many), holder",
+        "kind of process: api, agent-listener, pipeline, build, scan, deploy, urgent, control, reconciler, beat, "
+        "migrate, supervisor, agent, agents (the host of many), holder",
         label=True,
     ),
     Field.INSTANCE: Meaning("string", "the orchestrator's name (`HOTSWAP_INSTANCE`)"),
@@ -103,7 +103,7 @@ MEANINGS: dict[Field, Meaning] = {
     Field.FENCING_TOKEN: Meaning("integer", "of a lane's grant"),
     Field.SEEN: Meaning("integer", "the highest fencing token that a node has seen"),
     Field.TASK: Meaning("string", "a Celery task's name", label=True),
-    Field.QUEUE: Meaning("string", "pipeline, build, deploy, urgent, control", label=True),
+    Field.QUEUE: Meaning("string", "pipeline, build, scan, deploy, urgent, control", label=True),
     Field.ROLE: Meaning("string", "what a process that shows its presence executes", label=True),
     Field.METHOD: Meaning("string", "of a request", label=True),
     Field.ENDPOINT: Meaning("string", "which operation of the API was called", label=True),

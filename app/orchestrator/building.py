@@ -16,13 +16,14 @@ from uuid import UUID
 
 from agent import attestations
 from agent.manifest import MANIFEST_NAME
-from agent.signatures import Digest, KeyInvalid, PrivateKey, key_id, load_private
+from agent.signatures import Digest, PrivateKey, key_id
 from app.domain import stages
 from app.domain.events import Event
 from app.domain.policy import parse_policy
 from app.infrastructure.db.deployment_rows import Loaded
 from app.infrastructure.db.engine import Raw
 from app.infrastructure.sandbox.spec import SandboxOutcome
+from app.infrastructure.signing import BuilderKeyUnusable, builder_key
 from app.infrastructure.workspaces import Workspace, workspace
 from app.orchestrator import outcomes
 from app.orchestrator.build_output import keep_output, keep_tree, unpack_source
@@ -89,24 +90,14 @@ def build(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
         verdict = Verdict(True, f"built before, in deployment {built_by}", details={"reusedFrom": str(built_by)})
         return report(orchestrator, claimed, verdict, built=built_digest)
     try:
-        key = _builder_key(orchestrator)
+        key = builder_key(orchestrator.settings)
         with workspace(orchestrator.settings.workspaces, claimed.stage_id, claimed.attempt) as place:
             made = _make(orchestrator, claimed, source, place, began)
             if isinstance(made, Verdict):
                 return report(orchestrator, claimed, made)
-    except CommandFailed as failure:
+    except (BuilderKeyUnusable, CommandFailed) as failure:
         return report(orchestrator, claimed, Verdict(False, str(failure)))
     return _report_built(orchestrator, claimed, source, made, key)
-
-
-def _builder_key(orchestrator: Orchestrator) -> PrivateKey:
-    path = orchestrator.settings.attestation_key
-    if path is None:
-        raise CommandFailed("this orchestrator has no key to attest builds with: set HOTSWAP_ATTESTATION_KEY")
-    try:
-        return load_private(path.read_bytes())
-    except (OSError, KeyInvalid) as error:
-        raise CommandFailed(f"the key of HOTSWAP_ATTESTATION_KEY cannot be used: {error}") from None
 
 
 # --- the work -----------------------------------------------------------------------------------------------------

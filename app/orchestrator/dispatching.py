@@ -20,12 +20,12 @@ from app.infrastructure.outbox import Wake
 
 STAGE_TASKS: dict[StageKind, tuple[str, str]] = {
     StageKind.BUILD: ("pipeline.build", "build"),
-    StageKind.SCAN: ("pipeline.scan", "pipeline"),
+    StageKind.SCAN: ("pipeline.scan", "scan"),
     StageKind.TEST: ("pipeline.test", "build"),
     StageKind.DEPLOY: ("pipeline.deploy", "pipeline"),
     StageKind.VALIDATION: ("pipeline.validate", "deploy"),
 }
-QUEUES = ("pipeline", "build", "deploy", "urgent", "control")
+QUEUES = ("pipeline", "build", "scan", "deploy", "urgent", "control")
 
 
 def wake_for(state: Deployment, work_id: UUID, trace_id: str) -> Wake:

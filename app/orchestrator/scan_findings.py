@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -74,12 +75,22 @@ class Looked:
 
 
 def look(
-    orchestrator: Orchestrator, claimed: ClaimedStage, tenant_id: UUID, digest: str, policy: ScanPolicy, today: date
+    orchestrator: Orchestrator,
+    claimed: ClaimedStage,
+    tenant_id: UUID,
+    digest: str,
+    policy: ScanPolicy,
+    today: date,
+    end: Event,
 ) -> Looked:
-    """Look through the artifact, unless that was done before, and judge. Raises OSError, Unavailable."""
-    report = _stored(orchestrator, tenant_id, digest) or _made(orchestrator, claimed, tenant_id, digest)
+    """Look through the artifact, unless that was done before, and judge.
+
+    Once `end` is set it ends early, and what it returns is worth nothing. Raises OSError, Unavailable, and
+    LookupCancelled after `end`.
+    """
+    report = _stored(orchestrator, tenant_id, digest) or _made(orchestrator, claimed, tenant_id, digest, end)
     settings = orchestrator.settings
-    known, told = _vulnerabilities(report, settings.osv_data, settings.workspaces, policy)
+    known, told = _vulnerabilities(report, settings.osv_data, settings.workspaces, policy, end)
     findings = (*report.findings, *licence_findings(report.components, policy.licences), *known)
     return Looked(report, judge(findings, policy, today), told)
 
@@ -95,12 +106,14 @@ def _stored(orchestrator: Orchestrator, tenant_id: UUID, digest: str) -> Report 
         return None
 
 
-def _made(orchestrator: Orchestrator, claimed: ClaimedStage, tenant_id: UUID, digest: str) -> Report:
+def _made(
+    orchestrator: Orchestrator, claimed: ClaimedStage, tenant_id: UUID, digest: str, end: Event
+) -> Report:
     settings = orchestrator.settings
     with workspace(settings.workspaces, claimed.stage_id, claimed.attempt) as place:
         with ArtifactStore(settings.artifacts_dir).open(digest) as archive:
             unpack(archive, place.tree, archive_limits(settings), Digest.parse(digest))
-        report = look_through(place.tree, place.folder)
+        report = look_through(place.tree, place.folder, cancelled=end)
     if report.failure is None:
         values = {"tenant_id": tenant_id, "digest": digest, "scanner": SCANNER_VERSION}
         with orchestrator.database.raw() as connection:
@@ -109,7 +122,7 @@ def _made(orchestrator: Orchestrator, claimed: ClaimedStage, tenant_id: UUID, di
 
 
 def _vulnerabilities(
-    report: Report, folder: Path | None, work_dir: Path, policy: ScanPolicy
+    report: Report, folder: Path | None, work_dir: Path, policy: ScanPolicy, end: Event
 ) -> tuple[Sequence[Finding], tuple[str, ...]]:
     """What is known of the components today, and a word on the data. Without data the policy says what that means."""
     if not report.components:
@@ -118,7 +131,7 @@ def _vulnerabilities(
         if folder is None:
             raise OsvUnavailable("no vulnerability data is configured (HOTSWAP_OSV_DATA)")
         work_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        result = known_vulnerabilities(report.components, folder, index=work_dir / _INDEX)
+        result = known_vulnerabilities(report.components, folder, end, index=work_dir / _INDEX)
     except OsvUnavailable as missing:
         if policy.osv_data is OsvData.REQUIRED:
             return (Finding(Severity.CRITICAL, "osv.missing", f"{missing}, which the policy requires"),), ()

@@ -5,25 +5,29 @@ attestation, which ties it to that source, digest and rules again. Both are then
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from threading import Event
 from typing import Any
 from uuid import UUID
 
 from agent import attestations
 from agent.archive import ArchiveInvalid, Inspection, inspect
-from agent.attestations import AttestationInvalid
+from agent.attestations import AttestationInvalid, BuilderUnknown
 from agent.manifest import ManifestInvalid
-from agent.signatures import KeyInvalid, PublicKey, SignatureInvalid, key_id, load_private, load_public, verify
+from agent.signatures import KeyInvalid, SignatureInvalid, load_public, verify
 from app.domain.errors import NotFound
 from app.domain.policy import parse_policy
 from app.infrastructure.artifacts import ArtifactStore, archive_limits
+from app.infrastructure.signing import BuilderKeyUnusable, trusted_builders
 from app.orchestrator import scan_findings
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.verdict import Verdict
-from config.settings import Settings
+from app.orchestrator.stage_watch import TookTooLong, watched
+from app.orchestrator.verdict import Verdict, report
+
+LONGEST = 900.0
+"""Seconds for one step, in which the program in the sandbox has 300 s; the rest is for reading and comparing."""
 
 _SUBJECT = """
 select r.digest, r.signature, r.key_id, r.version, r.module_name, d.environment_name,
@@ -59,8 +63,18 @@ class Subject:
     today: date
 
 
-def scan(orchestrator: Orchestrator, claimed: ClaimedStage) -> Verdict:
-    """Look through the release as it lies in the store: its source (step 1), or what was built of it (step 2)."""
+def scan(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
+    """Look through the release as it lies in the store, its source (step 1) or what was built of it (step 2), and
+    report. Returns the message. Raises Abandoned, Stopped, OSError, Unavailable."""
+    try:
+        with watched(orchestrator, claimed, LONGEST) as end:
+            verdict = _scanned(orchestrator, claimed, end)
+    except TookTooLong as late:
+        verdict = Verdict(False, f"the scan was broken off: {late}")
+    return report(orchestrator, claimed, verdict)
+
+
+def _scanned(orchestrator: Orchestrator, claimed: ClaimedStage, end: Event) -> Verdict:
     with orchestrator.database.raw() as connection:
         row: Any = connection.execute(_SUBJECT, {"deployment_id": claimed.deployment_id}).fetchone()
     if row is None:
@@ -73,7 +87,7 @@ def scan(orchestrator: Orchestrator, claimed: ClaimedStage) -> Verdict:
         return Verdict(False, str(failure))
     digest = subject.digest if source else str(subject.built)
     policy = parse_policy(subject.policy).scan
-    looked = scan_findings.look(orchestrator, claimed, subject.tenant_id, digest, policy, subject.today)
+    looked = scan_findings.look(orchestrator, claimed, subject.tenant_id, digest, policy, subject.today, end)
     details = {"source" if source else "built": looked.as_json()}
     if looked.stops:
         return Verdict(False, looked.sentence(), details=details)
@@ -97,10 +111,17 @@ def _built(orchestrator: Orchestrator, subject: Subject) -> str:
         raise ScanFailed("what was built is not known any more")
     inspection = _inspected(orchestrator, subject, subject.built)
     try:
-        build = attestations.opened(subject.attestation, _builders(orchestrator.settings))
+        build = attestations.opened(subject.attestation, trusted_builders(orchestrator.settings))
         attestations.check(
             build, module=subject.module, version=subject.version, source=subject.digest, built=subject.built
         )
+    except BuilderKeyUnusable as error:
+        raise ScanFailed(str(error)) from error
+    except BuilderUnknown as error:
+        raise ScanFailed(
+            f"what was built is attested by {error.signers}, which this orchestrator does not trust: "
+            "put that builder's public key into the folder of HOTSWAP_TRUSTED_BUILDERS_DIR"
+        ) from error
     except AttestationInvalid as error:
         raise ScanFailed(f"the attestation of what was built does not hold: {error}") from error
     return f"attested by {build.builder}, {_measures(inspection)}, digest verified"
@@ -121,17 +142,6 @@ def _inspected(orchestrator: Orchestrator, subject: Subject, digest: str) -> Ins
     if (inspection.manifest.name, inspection.manifest.version) != (subject.module, subject.version):
         raise ScanFailed("the archive's manifest names another module or version")
     return inspection
-
-
-def _builders(settings: Settings) -> Mapping[str, PublicKey]:
-    """Our own key, by its id: what another orchestrator of ours built with the same key counts, too."""
-    if settings.attestation_key is None:
-        raise ScanFailed("this orchestrator has no key to check attestations with: set HOTSWAP_ATTESTATION_KEY")
-    try:
-        key = load_private(settings.attestation_key.read_bytes()).public_key()
-    except (OSError, KeyInvalid) as error:
-        raise ScanFailed(f"the key of HOTSWAP_ATTESTATION_KEY cannot be used: {error}") from error
-    return {key_id(key): key}
 
 
 def _measures(inspection: Inspection) -> str:

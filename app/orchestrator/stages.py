@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -12,15 +12,20 @@ from agent.telemetry.spans import Span
 from app.domain.deployment import StageKind
 from app.domain.events import ClaimEnded
 from app.infrastructure.nodes import Nodes
-from app.orchestrator import building, claims, lanes, outcomes, testing
+from app.orchestrator import building, claims, lanes, outcomes, scanning, testing
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.scanning import scan
 from app.orchestrator.settling import settled
 from app.orchestrator.stage_commands import Abandoned, Stopped
 from app.orchestrator.validating import validate
 from app.orchestrator.verdict import Verdict, report
 
+_LONG_WORK: dict[StageKind, Callable[[Orchestrator, ClaimedStage], str]] = {
+    StageKind.BUILD: building.build,
+    StageKind.SCAN: scanning.scan,
+    StageKind.TEST: testing.run_tests,
+}
+"""What is broken off when it is not wanted any more, or when its process is to end."""
 _LONGEST_REASON = 200  # characters, in a span
 
 
@@ -50,18 +55,15 @@ def _attempt(claimed: ClaimedStage, began: int) -> Iterator[Span]:
 
 def _perform(orchestrator: Orchestrator, nodes: Nodes, claimed: ClaimedStage) -> str:
     match claimed.kind:
-        case StageKind.BUILD | StageKind.TEST:
-            work = building.build if claimed.kind is StageKind.BUILD else testing.run_tests
+        case StageKind.BUILD | StageKind.SCAN | StageKind.TEST:
             try:
-                return work(orchestrator, claimed)
+                return _LONG_WORK[claimed.kind](orchestrator, claimed)
             except Abandoned:
                 return "given up: the stage was cancelled or taken over"
             except Stopped:
                 ended = ClaimEnded(claimed.stage_id, claimed.attempt, poison=False, why="its worker was stopped")
                 outcomes.apply(orchestrator, claimed.deployment_id, ended)
                 return "handed back: the worker stops"
-        case StageKind.SCAN:
-            return report(orchestrator, claimed, scan(orchestrator, claimed))
         case StageKind.DEPLOY:
             return lanes.enter(orchestrator, claimed)
         case StageKind.VALIDATION:

@@ -68,29 +68,6 @@ def make_certificates(data: DataFolder) -> None:
         write_private(data.path("tls", "orchestrator.pem"), issued.certificate)
 
 
-def make_signing_key(data: DataFolder) -> None:
-    """The publisher's key of this stack, once; nodes and orchestrator trust the folder `keys/trusted`."""
-    _make_key(data, "development", "trusted")
-
-
-def make_builder_key(data: DataFolder) -> None:
-    """The key with which this orchestrator attests what it builds, once; nodes trust the folder `keys/builders`."""
-    _make_key(data, "builder", "builders")
-
-
-def _make_key(data: DataFolder, name: str, folder: str) -> None:
-    from agent import signatures
-
-    key, public = data.path("keys", f"{name}.key"), data.path("keys", f"{name}.pub")
-    trusted = data.path("keys", folder)
-    trusted.mkdir(mode=0o700, exist_ok=True)
-    if not (key.exists() and public.exists()):
-        private = signatures.generate()
-        write_private(public, signatures.public_pem(private.public_key()))
-        write_private(key, signatures.private_pem(private))
-    write_private(trusted / f"{name}.pub", public.read_bytes())
-
-
 @dataclass(frozen=True)
 class Lines:
     """How nodes log: as HOTSWAP_LOG_LEVEL and HOTSWAP_LOG_FORMAT say for the orchestrator."""

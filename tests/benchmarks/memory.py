@@ -63,6 +63,7 @@ def processes(folder: Path, supervisor: int) -> list[int]:
 _KINDS = (
     ("celery worker, pipeline", r"-Q pipeline"),
     ("celery worker, build", r"-Q build"),
+    ("celery worker, scan", r"-Q scan"),
     ("celery worker, deploy", r"-Q deploy"),
     ("celery worker, urgent", r"-Q urgent"),
     ("celery worker, control", r"-Q control"),

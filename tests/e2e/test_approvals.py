@@ -13,7 +13,7 @@ from tests.e2e.probe_module import ProbeModule
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import until
 
-WORKERS = ("pipeline", "build", "deploy", "urgent", "control")
+WORKERS = ("pipeline", "build", "scan", "deploy", "urgent", "control")
 
 
 @pytest.fixture

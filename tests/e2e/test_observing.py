@@ -19,7 +19,8 @@ from tests.e2e.waiting import until
 
 OTHERS = ("postgres", "valkey")
 """Servers that are not ours, with lines of their own."""
-SPEAKING = ("api", "agent-listener", "pipeline", "build", "deploy", "urgent", "control", "beat", "agents", "supervisor")
+QUEUES = ("pipeline", "build", "scan", "deploy", "urgent", "control")
+SPEAKING = ("api", "agent-listener", *QUEUES, "beat", "agents", "supervisor")
 
 Line = dict[str, Any]
 
@@ -100,8 +101,7 @@ def test_metrics_of_all_processes_are_one_answer(stack: Stack, module: ProbeModu
     assert grown("hotswap_wakes_published_total", "sent") >= 4
     assert grown("hotswap_spans_total", "sent") > 0 and not grown("hotswap_spans_total", "dropped")
     assert after["hotswap_nodes", "QA", "heard"] == 5
-    queues = ("pipeline", "build", "deploy", "urgent", "control")
-    assert {("hotswap_queue_depth", queue) for queue in queues} <= after.keys()
+    assert {("hotswap_queue_depth", queue) for queue in QUEUES} <= after.keys()
     assert after["hotswap_executors", "pipeline"] >= 1 and after["hotswap_executors", "agent-listener"] >= 1
     assert after["hotswap_module_instances", "Staging", "running"] >= 4
 

@@ -6,7 +6,7 @@ once (`Matcher`), and a component's only once for all entries (`ComponentVersion
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cmp_to_key
 
@@ -116,11 +116,12 @@ class _Points:
         return vulnerable
 
 
-def _readable(listed: Iterable[Hashable | None]) -> frozenset[Hashable]:
+def _readable(listed: Iterable[object]) -> frozenset[object]:
     return frozenset(each for each in listed if each is not None)
 
 
-def _same_written_otherwise(ecosystem: Ecosystem, version: str) -> Hashable | None:
+def _same_written_otherwise(ecosystem: Ecosystem, version: str) -> object:
+    """Hashable; None where nothing else than the written version counts."""
     return _comparable(ecosystem, RangeKind.ECOSYSTEM, version) if ecosystem is Ecosystem.PYPI else None
 
 

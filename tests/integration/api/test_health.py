@@ -37,7 +37,7 @@ def everything_well(orchestrator: Orchestrator) -> None:
             "insert into executors (id, tenant_id, lock_key, hostname, pid, role)"
             " select gen_random_uuid(), (select min(id::text)::uuid from tenants), 1, 'here', 1, role"
             " from unnest(%s::text[]) as role",
-            [["pipeline", "build", "deploy-2", "urgent", "control"]],
+            [["pipeline", "build", "scan", "deploy-2", "urgent", "control"]],
         )
     with Redis.from_url(orchestrator.settings.redis_url) as broker:
         broker.set(BEAT_KEY, "1", ex=60)

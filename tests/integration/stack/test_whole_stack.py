@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.stack.running import RunningStack, until
 
-QUEUES = ("pipeline", "build", "deploy", "urgent", "control")
+QUEUES = ("pipeline", "build", "scan", "deploy", "urgent", "control")
 
 
 def _status(url: str) -> str | None:

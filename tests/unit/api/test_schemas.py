@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
+from agent.module_names import is_module_name
 from app.api.schemas.fields import (
     Flag,
     Input,
@@ -18,7 +19,6 @@ from app.api.schemas.fields import (
     Text,
     Version,
     Word,
-    is_module_name,
 )
 
 
