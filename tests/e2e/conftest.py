@@ -12,11 +12,15 @@ import pytest
 from tests.collector import Collector
 from tests.e2e.api import Api
 from tests.e2e.probe_module import ProbeModule
+from tests.e2e.source_module import SourceModule
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import until
 
-NODES = "development=1,qa=5,staging=4"
+NODES = "development=1,qa=5,staging=4,production=2"
 _numbers = itertools.count(1)
+
+PLANTED = "planted-in-the-environment-f1d0a7"
+"""A secret in the environment of every process of the stack, under a name that no list of secrets has."""
 
 LONGEST = 900  # seconds for a test on a slow machine; what it waits for has shorter deadlines of its own
 
@@ -44,6 +48,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
     settings = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={collector.key}",
+        "WAREHOUSE_DOOR": PLANTED,
         "HOTSWAP_TRACE_URL": "http://traces.example/trace/{trace_id}",
     }
     running = Stack(tmp_path_factory.mktemp("e2e"), NODES, settings)
@@ -83,3 +88,10 @@ def new_module(stack: Stack, new_name: NameMaker, tmp_path: Path) -> ModuleMaker
 def module(new_module: ModuleMaker) -> ProbeModule:
     """One such module."""
     return new_module()
+
+
+@pytest.fixture
+def source(stack: Stack, new_name: NameMaker, tmp_path: Path) -> SourceModule:
+    """A module that is built and tested."""
+    name = new_name("built")
+    return SourceModule(stack, name, tmp_path / name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.telemetry.names import Field
 from tests.collector import Collector
-from tests.e2e.api import Api
+from tests.e2e.api import Api, stage
+from tests.e2e.conftest import PLANTED
 from tests.e2e.probe_module import Manner, ProbeModule
+from tests.e2e.source_module import BUILD, JUNIT, SourceModule
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import until
 
@@ -39,6 +43,7 @@ def _lines(stack: Stack) -> Iterator[tuple[str, Line]]:
 
 def _secrets(stack: Stack, collector: Collector) -> Iterator[str]:
     """Everything secret that the stack made or was given."""
+    yield PLANTED
     yield collector.key
     yield from json.loads((stack.folder / "credentials.json").read_text()).values()
     for file in (stack.folder / "secrets").iterdir():
@@ -106,21 +111,70 @@ def test_metrics_of_all_processes_are_one_answer(stack: Stack, module: ProbeModu
     assert after["hotswap_module_instances", "Staging", "running"] >= 4
 
 
-def test_no_secret_is_told_anywhere(stack: Stack, module: ProbeModule, collector: Collector) -> None:
-    module.served("Development")
-    planted = f"planted-{module.name}-password"
-    httpx.post(
+# Whoever builds looks where secrets are: our environment, our files, other processes.
+LOOK = r"""
+look() {
+    env; cat $1/credentials.json $1/secrets/* $1/keys/* $1/tls/*; cat /proc/[0-9]*/environ | tr '\0' '\n'; echo looked
+}
+"""
+
+
+def _refused(stack: Stack, api: Api, planted: str) -> Iterator[str]:
+    """What is answered to who names a secret where it does not belong."""
+    yield httpx.post(
         f"{stack.url}/api/v1/authentication/login",
         params={"password": planted},
         json={"username": "admin", "password": planted},
         headers={"Authorization": f"Bearer {planted}", "Cookie": f"session={planted}"},
         timeout=60,
+    ).text
+    for token in (planted, f"hs_{planted}"):
+        yield httpx.get(f"{stack.url}/api/v1/users", headers={"Authorization": f"Bearer {token}"}, timeout=60).text
+    yield api.call("POST", "/authentication/tokens", json={"name": "x", "password": planted}).text
+    yield api.call("POST", "/authentication/refresh", json={"refreshToken": planted}).text
+    yield api.call("POST", "/authentication/login", content=b'{"password": "%s"' % planted.encode()).text
+    yield stack.api("admin").call("POST", "/users", json={"username": "new", "password": planted, "roles": 7}).text
+
+
+def _left_behind(api: Api, name: str, execution_id: str) -> Iterator[tuple[str, str]]:
+    """All that a deployment and its release show afterwards."""
+    for path in ("", "/events", "/nodes"):
+        yield f"deployment{path}", api.call("GET", f"/deployments/{execution_id}{path}", params={"limit": 200}).text
+    for of in ("Build", "Security Scan", "Test", "Validation"):
+        yield f"log of {of}", api.call("GET", f"/deployments/{execution_id}/stages/{of}/log").text
+    release = f"/modules/{name}/releases/1.0.0"
+    for path in ("", "/sbom"):
+        yield f"release{path}", api.call("GET", f"{release}{path}").text
+    envelope = api.get(f"{release}/attestation")
+    yield "attestation", json.dumps(envelope) + base64.b64decode(envelope["payload"]).decode()
+    built = api.call("GET", f"{release}/artifact", params={"built": "true"}).content
+    yield "built artifact", gzip.decompress(built).decode(errors="replace")
+
+
+def test_no_secret_is_told_anywhere(stack: Stack, source: SourceModule, api: Api, collector: Collector) -> None:
+    """Neither by us nor by what a build finds: those of the stack, one in its environment, one in a release's files."""
+    in_a_file = f"planted-{source.name}-Wq8zKd"
+    planted = f"planted-{source.name}-password"
+    take = f"mkdir -p dist; look {stack.folder} > dist/looked 2>&1 || true; cp -r {stack.folder}/keys dist || true"
+    source.publish(
+        "1.0.0",
+        build=f"{LOOK}\nlook {stack.folder} 2>&1 || true\n{take}\n{BUILD.replace('mkdir dist', 'true')}",
+        test=f"{LOOK}\nlook {stack.folder} 2>&1 || true\n{JUNIT}",
+        files={"settings.py": f'PASSWORD = "{in_a_file}"\n'},
     )
+    ended = source.deployed("1.0.0", "Development")
+    findings = stage(ended, "Security Scan")["details"]["source"]["findings"]
+    assert "secret" in {each["rule"].partition(".")[0] for each in findings if each["file"] == "settings.py"}
+
     files: list[Path] = [*(stack.folder / "logs").iterdir(), *(stack.folder / "nodes").glob("*/*.log")]
-    told = {file.name: file.read_text(errors="replace") for file in files}
+    told = dict(_left_behind(api, source.name, ended["executionId"]))
+    for of in ("log of Build", "log of Test", "built artifact"):
+        assert "looked\n" in told[of] and "HOTSWAP_MODULE=" in told[of], of
+    told |= {f"answer {number}": text for number, text in enumerate(_refused(stack, api, planted))}
+    told |= {file.name: file.read_text(errors="replace") for file in files}
     told["/metrics"] = httpx.get(f"{stack.url}/metrics", timeout=60).text
     told["traces"] = json.dumps([str(span) for span in collector.spans()])
-    for secret in (planted, *_secrets(stack, collector)):
+    for secret in (planted, in_a_file, *_secrets(stack, collector)):
         assert len(secret) > 10
         where = [name for name, text in told.items() if secret in text]
         assert not where, (secret[:4], where)
