@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-import pytest
-
-from tests.e2e.api import Api, Json, stage
+from tests.e2e.api import Api, stage
+from tests.e2e.conftest import ModuleMaker
 from tests.e2e.probe_module import ProbeModule
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import until
@@ -16,9 +16,9 @@ from tests.e2e.waiting import until
 WORKERS = ("pipeline", "build", "scan", "deploy", "urgent", "control")
 
 
-@pytest.fixture
+@contextmanager
 def short_patience(stack: Stack) -> Iterator[None]:
-    """In Development an approval is waited for 6 seconds."""
+    """What begins meanwhile in Development is waited for 6 seconds."""
     admin = stack.api("admin")
 
     def change(timeout: str) -> None:
@@ -30,8 +30,10 @@ def short_patience(stack: Stack) -> Iterator[None]:
         assert answer.status_code == 200, answer.text
 
     change("6s")
-    yield
-    change("24h")
+    try:
+        yield
+    finally:
+        change("24h")
 
 
 def waiting(module: ProbeModule, api: Api) -> str:
@@ -49,40 +51,21 @@ def kill_workers(stack: Stack) -> None:
     until(lambda: all(stack.service(name) != pid for name, pid in killed.items()), "the workers are back")
 
 
-def claims_of(api: Api, execution_id: str) -> Json:
-    approval: Json = stage(api.deployment(execution_id), "Approval")
-    return approval
-
-
-def test_approved_after_every_worker_was_killed(module: ProbeModule, api: Api, stack: Stack) -> None:
-    execution_id = waiting(module, api)
-    assert claims_of(api, execution_id)["attempt"] == 0, "nobody has claimed it"
+def test_each_answer_after_every_worker_was_killed(new_module: ModuleMaker, api: Api, stack: Stack) -> None:
+    """Approved, refused, cancelled, and not answered at all; each by a module of its own, and killed for once."""
+    approved, refused, cancelled = (waiting(new_module(), api) for _ in range(3))
+    with short_patience(stack):
+        expired = waiting(new_module(), api)
+    assert stage(api.deployment(approved), "Approval")["attempt"] == 0, "nobody has claimed it"
     kill_workers(stack)
-    stack.api("approver").post(f"/approvals/deployments/{execution_id}/approve", {"reason": "fine"})
-    assert api.finished(execution_id)["status"] == "Succeeded"
-
-
-def test_refused_after_every_worker_was_killed(module: ProbeModule, api: Api, stack: Stack) -> None:
-    execution_id = waiting(module, api)
-    kill_workers(stack)
-    stack.api("approver").post(f"/approvals/deployments/{execution_id}/reject", {"reason": "no"})
-    ended = api.finished(execution_id)
-    assert ended["status"] == "Rejected"
-    assert api.operations(execution_id) == []
-
-
-def test_cancelled_after_every_worker_was_killed(module: ProbeModule, api: Api, stack: Stack) -> None:
-    execution_id = waiting(module, api)
-    kill_workers(stack)
-    api.post(f"/deployments/{execution_id}/cancel")
-    assert api.finished(execution_id)["status"] == "Cancelled"
-
-
-@pytest.mark.usefixtures("short_patience")
-def test_expired_after_every_worker_was_killed(module: ProbeModule, api: Api, stack: Stack) -> None:
-    execution_id = waiting(module, api)
-    kill_workers(stack)
-    ended = api.finished(execution_id)
-    assert ended["status"] == "Expired"
-    answer = stack.api("approver").call("POST", f"/approvals/deployments/{execution_id}/approve", json={})
+    approver = stack.api("approver")
+    approver.post(f"/approvals/deployments/{approved}/approve", {"reason": "fine"})
+    approver.post(f"/approvals/deployments/{refused}/reject", {"reason": "no"})
+    api.post(f"/deployments/{cancelled}/cancel")
+    assert api.finished(approved)["status"] == "Succeeded"
+    assert api.finished(refused)["status"] == "Rejected"
+    assert api.operations(refused) == []
+    assert api.finished(cancelled)["status"] == "Cancelled"
+    assert api.finished(expired)["status"] == "Expired"
+    answer = approver.call("POST", f"/approvals/deployments/{expired}/approve", json={})
     assert answer.status_code == 410
