@@ -192,7 +192,7 @@ def measure(folder: Path) -> Section:
                 yardstick.warm()
                 bare = yardstick.throughput()
                 bare_latency = median([yardstick.latency() for _ in range(SINGLE)])
-            with _worker("tests.benchmarks.pipeline.engine", "pipeline,build,deploy"):
+            with _worker("tests.benchmarks.pipeline.engine", "pipeline,build,scan,deploy"):
                 engine.warm()
                 ours = engine.throughput()
                 our_latency = median([engine.latency() for _ in range(SINGLE)])
