@@ -88,13 +88,20 @@ def _entries(folder: Path, limits: Limits, ignored: Ignored | None) -> list[Entr
         layout.add(entry)
         unpacked += entry.size
         if len(entries) > limits.entries:
-            raise ArchiveInvalid(f"{folder} has more than {limits.entries} entries; see {IGNORE_FILE}")
+            raise ArchiveInvalid(f"{_too_much(folder, ignored)} {limits.entries} entries")
         if unpacked > limits.unpacked_bytes:
-            raise ArchiveInvalid(f"{folder} has more than {limits.unpacked_bytes} bytes; see {IGNORE_FILE}")
+            raise ArchiveInvalid(f"{_too_much(folder, ignored)} {limits.unpacked_bytes} bytes")
     layout.check_links()
     if not any(entry.path == MANIFEST_NAME and entry.kind is EntryKind.FILE for entry in entries):
         raise ArchiveInvalid(f"{folder} has no {MANIFEST_NAME}")
     return entries
+
+
+def _too_much(folder: Path, ignored: Ignored | None) -> str:
+    """Where a folder is packed whole, it is one of ours, which its maker knows by no path, and has no rules."""
+    if ignored is None:
+        return "it has more than"
+    return f"{folder}, without what {IGNORE_FILE} names, has more than"
 
 
 def _rules(folder: Path) -> Ignored:

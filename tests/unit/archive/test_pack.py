@@ -147,6 +147,12 @@ def test_limits_hold_for_packing_too(module: Path) -> None:
         pack_bytes(module, Limits(unpacked_bytes=500))
 
 
+def test_a_folder_that_is_packed_whole_is_named_by_no_path(module: Path) -> None:
+    (module / "a").touch()
+    with pytest.raises(ArchiveInvalid, match="^it has more than 1 entries$"):
+        pack(module, io.BytesIO(), Limits(entries=1), whole=True)
+
+
 def test_a_hard_link_becomes_a_file_of_its_own(module: Path, tmp_path: Path) -> None:
     (module / "a").write_text("x")
     os.link(module / "a", module / "b")
