@@ -10,7 +10,6 @@ from app.domain.deployment import Deployment, DeploymentStatus, Stage, StageKind
 from app.domain.events import CountStale, DateAhead, LaneBusy, LaneOffered, StageReported
 from app.domain.turn import Turn
 
-
 ENDED = "ended"
 
 
@@ -27,8 +26,8 @@ def held(turn: Turn, stage_id: UUID, attempt: int) -> Stage | None:
 def stale(state: Deployment, stage_id: UUID, attempt: int) -> str | None:
     """Why what `attempt` reports of a stage counts for nothing; None when it holds the claim.
 
-    ENDED: nobody else has had its work, it was cancelled or its deployment has ended meanwhile. Once it has its lane the
-    Deploy stage is nobody's work: its node operations are.
+    ENDED: nobody else has had its work, it was cancelled or its deployment has ended meanwhile. Once it has its lane
+    the Deploy stage is nobody's work: its node operations are.
     """
     stage = state.stage_by_id(stage_id)
     if stage is None:
