@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.domain.errors import Conflict, Invalid, NotFound, PreconditionMissing, StaleVersion
-from app.domain.later_sections import contradictions
+from app.domain.later_sections import SECTIONS, contradictions
 from app.domain.module_policy import effective
 from app.domain.policy import parse_policy
 from app.infrastructure.db.models import Deployment, Environment, EnvironmentChange, Module, ModulePolicy, Node
@@ -25,6 +25,7 @@ MOST_ENVIRONMENTS = 200
 _LAST_POSITION = 10_000
 LONGEST_REASON = 1000
 _MOST_TOLD = 10
+_MOST_PREDECESSORS = 1000  # more are no policy
 _IDENTIFIED: LiteralString = (
     "select id, name from environments where tenant_id = %(tenant)s and lower(name) = lower(%(name)s)"
 )
@@ -113,16 +114,23 @@ def put(
     order: object,
     reason: object,
     expected_version: int | None,
+    complaints: Mapping[str, list[str]] | None = None,
 ) -> EnvironmentView:
     """Create an environment, or change it when `expected_version` is its version.
 
-    Raises Invalid with every bad field, also where a module's overrides contradict the new policy; PreconditionMissing,
-    StaleVersion, Conflict (two created it at once).
+    Raises Invalid with every bad field (with the `complaints` that the caller has already), then where a module's
+    overrides contradict the new policy; PreconditionMissing, StaleVersion, Conflict (two created it at once).
     """
-    checked, position, why = _check(policy, name, order, reason)
+    checked, errors = _checked(policy, name)
+    errors = {**(complaints or {}), **errors, **_complaints(order, reason)}
+    position = order if isinstance(order, int) else None
+    why = reason if isinstance(reason, str) else None
     try:
         with orchestrator.database.session() as session:
-            _refuse_unknown_predecessors(session, requester, checked)
+            for field, messages in _unknown_predecessors(session, requester, policy.get("predecessors")).items():
+                errors.setdefault(field, messages)
+            if errors:
+                raise Invalid(errors)
             try:
                 row = find(session, requester.tenant_id, name, lock=True)
             except NotFound:
@@ -132,41 +140,59 @@ def put(
         raise Conflict(f"The environment {name} was made by somebody else just now: read it and try again.") from None
 
 
-def _refuse_unknown_predecessors(session: Session, requester: Requester, policy: dict[str, Any]) -> None:
-    """Raises Invalid."""
-    named = {str(each["environment"]).lower(): number for number, each in enumerate(policy["predecessors"])}
-    known = session.scalars(
-        select(func.lower(Environment.name)).where(
-            Environment.tenant_id == requester.tenant_id, func.lower(Environment.name).in_(named)
+def _unknown_predecessors(session: Session, requester: Requester, given: object) -> dict[str, list[str]]:
+    """Complaints about those that name no environment; `given` may be malformed, which others complain about."""
+    items = given if isinstance(given, list) else []
+    named = {
+        number: item["environment"].lower()
+        for number, item in enumerate(items[:_MOST_PREDECESSORS])
+        if isinstance(item, dict) and isinstance(item.get("environment"), str)
+    }
+    # PostgreSQL takes no NUL and no lone surrogate, and no environment is called so.
+    asked = {name for name in named.values() if name.isprintable()}
+    if not named:
+        return {}
+    known = set(
+        session.scalars(
+            select(func.lower(Environment.name)).where(
+                Environment.tenant_id == requester.tenant_id, func.lower(Environment.name).in_(asked)
+            )
         )
     )
-    unknown = named.keys() - set(known)
-    if unknown:
-        raise Invalid(
-            {f"predecessors.{named[name]}.environment": ["there is no such environment"] for name in sorted(unknown)}
-        )
+    return {
+        f"predecessors.{number}.environment": ["there is no such environment"]
+        for number, name in named.items()
+        if name not in known
+    }
 
 
-def _check(
-    policy: Mapping[str, Any], name: str, order: object, reason: object
-) -> tuple[dict[str, Any], int | None, str | None]:
-    """The whole policy, its place and the reason, with every complaint about any of them at once. Raises Invalid."""
+def _checked(policy: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The whole policy, and every complaint about it.
+
+    So that one bad field does not hide that others contradict themselves, the sections that can be read are then read
+    alone.
+    """
     errors: dict[str, list[str]] = {}
-    checked: dict[str, Any] = {}
     try:
         checked = parse_policy(policy).to_json()
-        errors.update(contradictions(checked, name))
     except Invalid as invalid:
         errors.update(invalid.errors)
+        bad = {field.partition(".")[0] for field in errors}
+        readable = [section for section in SECTIONS if section in policy and section not in bad]
+        checked = parse_policy({section: policy[section] for section in readable}).to_json()
+    return checked, errors | contradictions(checked, name)
+
+
+def _complaints(order: object, reason: object) -> dict[str, list[str]]:
+    """About its place and the reason of the change."""
+    errors: dict[str, list[str]] = {}
     if order is not None and (
         isinstance(order, bool) or not isinstance(order, int) or not 0 <= order <= _LAST_POSITION
     ):
         errors["order"] = [f"must be a whole number from 0 to {_LAST_POSITION}"]
     if reason is not None and (not isinstance(reason, str) or len(reason) > LONGEST_REASON):
         errors["reason"] = [f"must be a text of at most {LONGEST_REASON} characters"]
-    if errors:
-        raise Invalid(errors)
-    return checked, order if isinstance(order, int) else None, reason if isinstance(reason, str) else None
+    return errors
 
 
 def _create(
