@@ -14,18 +14,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.domain.errors import Conflict, Invalid, NotFound, PreconditionMissing, StaleVersion
-from app.domain.later_sections import SECTIONS, contradictions
 from app.domain.module_policy import effective
-from app.domain.policy import parse_policy
 from app.infrastructure.db.models import Deployment, Environment, EnvironmentChange, Module, ModulePolicy, Node
 from app.infrastructure.db.reading import read
 from app.orchestrator.context import Orchestrator, Requester
+from app.orchestrator.environment_checks import checked_policy, complaints_about, unknown_predecessors
 
 MOST_ENVIRONMENTS = 200
-_LAST_POSITION = 10_000
-LONGEST_REASON = 1000
 _MOST_TOLD = 10
-_MOST_PREDECESSORS = 1000  # more are no policy
 _IDENTIFIED: LiteralString = (
     "select id, name from environments where tenant_id = %(tenant)s and lower(name) = lower(%(name)s)"
 )
@@ -121,13 +117,13 @@ def put(
     Raises Invalid with every bad field (with the `complaints` that the caller has already), then where a module's
     overrides contradict the new policy; PreconditionMissing, StaleVersion, Conflict (two created it at once).
     """
-    checked, errors = _checked(policy, name)
-    errors = {**(complaints or {}), **errors, **_complaints(order, reason)}
+    checked, errors = checked_policy(policy, name)
+    errors = {**(complaints or {}), **errors, **complaints_about(order, reason)}
     position = order if isinstance(order, int) else None
     why = reason if isinstance(reason, str) else None
     try:
         with orchestrator.database.session() as session:
-            for field, messages in _unknown_predecessors(session, requester, policy.get("predecessors")).items():
+            for field, messages in unknown_predecessors(session, requester, policy.get("predecessors")).items():
                 errors.setdefault(field, messages)
             if errors:
                 raise Invalid(errors)
@@ -138,61 +134,6 @@ def put(
             return _change(orchestrator, session, requester, row, checked, position, why, expected_version)
     except IntegrityError:
         raise Conflict(f"The environment {name} was made by somebody else just now: read it and try again.") from None
-
-
-def _unknown_predecessors(session: Session, requester: Requester, given: object) -> dict[str, list[str]]:
-    """Complaints about those that name no environment; `given` may be malformed, which others complain about."""
-    items = given if isinstance(given, list) else []
-    named = {
-        number: item["environment"].lower()
-        for number, item in enumerate(items[:_MOST_PREDECESSORS])
-        if isinstance(item, dict) and isinstance(item.get("environment"), str)
-    }
-    # PostgreSQL takes no NUL and no lone surrogate, and no environment is called so.
-    asked = {name for name in named.values() if name.isprintable()}
-    if not named:
-        return {}
-    known = set(
-        session.scalars(
-            select(func.lower(Environment.name)).where(
-                Environment.tenant_id == requester.tenant_id, func.lower(Environment.name).in_(asked)
-            )
-        )
-    )
-    return {
-        f"predecessors.{number}.environment": ["there is no such environment"]
-        for number, name in named.items()
-        if name not in known
-    }
-
-
-def _checked(policy: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """The whole policy, and every complaint about it.
-
-    So that one bad field does not hide that others contradict themselves, the sections that can be read are then read
-    alone.
-    """
-    errors: dict[str, list[str]] = {}
-    try:
-        checked = parse_policy(policy).to_json()
-    except Invalid as invalid:
-        errors.update(invalid.errors)
-        bad = {field.partition(".")[0] for field in errors}
-        readable = [section for section in SECTIONS if section in policy and section not in bad]
-        checked = parse_policy({section: policy[section] for section in readable}).to_json()
-    return checked, errors | contradictions(checked, name)
-
-
-def _complaints(order: object, reason: object) -> dict[str, list[str]]:
-    """About its place and the reason of the change."""
-    errors: dict[str, list[str]] = {}
-    if order is not None and (
-        isinstance(order, bool) or not isinstance(order, int) or not 0 <= order <= _LAST_POSITION
-    ):
-        errors["order"] = [f"must be a whole number from 0 to {_LAST_POSITION}"]
-    if reason is not None and (not isinstance(reason, str) or len(reason) > LONGEST_REASON):
-        errors["reason"] = [f"must be a text of at most {LONGEST_REASON} characters"]
-    return errors
 
 
 def _create(

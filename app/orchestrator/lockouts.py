@@ -1,6 +1,7 @@
 """Guesses of passwords: five failures lock a name for a while, whether such a user exists or not.
 
-An Admin can lift the lock, by itself or with a new password. The name's row is locked while it is decided, so that guesses at once have no more chances than one after another.
+An Admin can lift the lock, by itself or with a new password. The name's row is locked while it is decided, so that
+guesses at once have no more chances than one after another.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class ScanFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is scanned; `keys` are the publisher's, as the target environment trusts them, in PEM. `source_found` is what
-    step 1 kept of its findings (`Looked.as_json()`)."""
+    """What is scanned; `keys` are the publisher's, as the target environment trusts them, in PEM. `source_found` is
+    what step 1 kept of its findings (`Looked.as_json()`)."""
 
     digest: str
     signature: str

@@ -56,7 +56,7 @@ class UserChanges:
 
 @dataclass(frozen=True, slots=True)
 class UserView:
-    """A user without any secret. `version` is the ETag. `locked_until`: no log-in before, after too many that failed."""
+    """A user without any secret. `version` is the ETag. `locked_until`: no log-in before; too many have failed."""
 
     id: UUID
     username: str
