@@ -20,6 +20,7 @@ class FailureCode(StrEnum):
     EXITED = "exited"
     NOT_LISTENING = "not_listening"
     HOOK_FAILED = "hook_failed"
+    DESTINATION_TAKEN = "destination_taken"
     DISK_FULL = "disk_full"
     TIMEOUT = "timeout"
     INTERRUPTED = "interrupted"

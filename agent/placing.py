@@ -42,14 +42,30 @@ def remove_link(link: Path) -> None:
 
 
 def claim_destination(destination: Path, folder: ModuleFolder) -> None:
-    """Let `destination` be a link to the module's `current`. Raises `OperationFailed` if something else is there."""
+    """Let `destination` be a link to the module's `current`.
+
+    Raises `OperationFailed` (destination_taken) if something else is there; the other module's name is told.
+    """
     if is_ours(destination, folder):
         return
     if destination.exists() or destination.is_symlink():
-        raise OperationFailed(
-            FailureCode.INTERNAL, f"{destination} exists and is no link of this module; move it away first"
+        other = _module_at(destination, folder)
+        what = (
+            f"is where the module {other} is put: give one of them another files.destination, or remove that one first"
+            if other
+            else "exists and is no link of this module: move it away first"
         )
+        raise OperationFailed(FailureCode.DESTINATION_TAKEN, f"{destination} {what}")
     point(destination, folder.current)
+
+
+def _module_at(destination: Path, folder: ModuleFolder) -> str | None:
+    """The module of this node, and of the same tenant, to whose `current` the destination is a link."""
+    if not destination.is_symlink():
+        return None
+    current = destination.readlink()
+    ours = current.name == folder.current.name and current.parent.parent == folder.root.parent
+    return current.parent.name if ours else None
 
 
 def is_ours(destination: Path, folder: ModuleFolder) -> bool:

@@ -13,7 +13,6 @@ from app.api.routing import Call, Routes, no_content
 from app.api.schemas.environments import EnvironmentOutput, PolicyInput
 from app.api.schemas.preconditions import IfMatchHeader
 from app.api.wire import instant
-from app.domain.errors import Invalid
 from app.orchestrator import environments
 from app.orchestrator.environments import EnvironmentView
 from app.orchestrator.roles import Role
@@ -53,10 +52,6 @@ def put(call: Call, name: str) -> ResponseReturnValue:
     given_name = body.get("name")
     for field in _READ_ONLY:
         body.pop(field, None)
-    if not _NAME.fullmatch(name):
-        raise Invalid({"name": ["must be 1 to 62 letters, digits, spaces, _ or -, and start with a letter or digit"]})
-    if given_name is not None and not (isinstance(given_name, str) and given_name.lower() == name.lower()):
-        raise Invalid({"name": ["differs from the URL's"]})
     stored = environments.put(
         call.orchestrator,
         call.requester,
@@ -67,6 +62,7 @@ def put(call: Call, name: str) -> ResponseReturnValue:
         expected_version=expected_version(
             lambda: environments.environment(call.orchestrator, call.requester, name).version
         ),
+        complaints=_about_name(name, given_name),
     )
     return _answer(stored)
 
@@ -76,6 +72,14 @@ def delete(call: Call, name: str) -> ResponseReturnValue:
     """Remove an environment that has neither nodes nor deployments."""
     environments.delete(call.orchestrator, call.requester, name)
     return no_content()
+
+
+def _about_name(name: str, given: object) -> dict[str, list[str]]:
+    if not _NAME.fullmatch(name):
+        return {"name": ["must be 1 to 62 letters, digits, spaces, _ or -, and start with a letter or digit"]}
+    if given is not None and not (isinstance(given, str) and given.lower() == name.lower()):
+        return {"name": ["differs from the URL's"]}
+    return {}
 
 
 def _answer(view: EnvironmentView) -> ResponseReturnValue:

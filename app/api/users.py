@@ -51,9 +51,11 @@ def show(call: Call, user_id: UUID) -> ResponseReturnValue:
 def change(call: Call, user_id: UUID) -> ResponseReturnValue:
     """Change what is given; it counts at once, also for sessions and tokens that are open.
 
-    The last enabled Admin stays one (409). With an API token `password`, `roles` and `disabled` are refused (403).
+    The last enabled Admin stays one (409). `{"locked": false}` lifts the lock after too many failed log-ins; a new
+    password does so, too. With an API token `password`, `roles`, `disabled` and `locked` are refused (403).
     """
-    changes = UserChanges(**call.body)
+    given = dict(call.body)
+    changes = UserChanges(unlock=given.pop("locked", None) is False, **given)
     return _answer(
         users.change(call.orchestrator, call.requester, user_id, changes, expected_version=_expected(call, user_id))
     )
@@ -87,6 +89,7 @@ def _shown(view: UserView) -> dict[str, Any]:
         "fullName": view.full_name,
         "roles": list(view.roles),
         "disabled": view.disabled,
+        "lockedUntil": instant(view.locked_until) if view.locked_until else None,
         "createdAt": instant(view.created_at),
         "version": view.version,
     }

@@ -98,6 +98,14 @@ def change(
 
 
 @app.command()
+def unlock(ctx: typer.Context, user: Name) -> None:
+    """Let a user log in again whom too many wrong passwords have locked. A new password does so, too."""
+    run = invocation(ctx)
+    changed = _patch(run, _found(run, user), {"locked": False})
+    run.output.result(changed, [f"User {_text(changed, 'username')} is not locked (any more)."])
+
+
+@app.command()
 def remove(
     ctx: typer.Context, user: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
 ) -> None:
@@ -169,7 +177,10 @@ def _roles(user: dict[str, Any]) -> str:
 
 
 def _state(user: dict[str, Any]) -> str:
-    return "disabled" if user.get("disabled") else "enabled"
+    if user.get("disabled"):
+        return "disabled"
+    until = user.get("lockedUntil")
+    return f"locked until {when(until)}" if until else "enabled"
 
 
 def _shown(user: dict[str, Any]) -> Iterable[str]:

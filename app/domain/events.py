@@ -264,7 +264,7 @@ class RecordDesired:
 
 @dataclass(frozen=True, slots=True)
 class CountStale:
-    """A report of an older attempt, or of work that has ended, was refused."""
+    """A report was refused whose claim had been taken away. `reason`: see `hotswap_stale_commands_total`."""
 
     work_id: UUID
     attempt: int

@@ -125,16 +125,24 @@ def _judged(finding: Finding, policy: ScanPolicy, today: date) -> Judged:
 
 def summary(judged: Sequence[Judged]) -> str:
     """One sentence: `2 of 14 findings stop it: bandit.B602 in app.py:3 (high: ...); ...`."""
-    if not judged:
-        return "no findings"
     stopping = [each for each in judged if each.stops]
-    excepted = sum(each.exception is not None for each in judged)
-    count = f"{len(judged)} finding{'s' if len(judged) > 1 else ''}"
     if not stopping:
-        return f"{count}, none stops it" + (f", {excepted} by exception" if excepted else "")
+        return passed_summary(len(judged), sum(each.exception is not None for each in judged))
+    count = count_of(len(judged))
     named = "; ".join(_named(each) for each in stopping[:3])
     more = f"; and {len(stopping) - 3} more" if len(stopping) > 3 else ""
     return f"{len(stopping)} of {count} stop{'s' if len(stopping) == 1 else ''} it: {named}{more}"
+
+
+def passed_summary(total: int, excepted: int) -> str:
+    """The same where none stops it: `14 findings, none stops it, 2 by exception`."""
+    if not total:
+        return "no findings"
+    return f"{count_of(total)}, none stops it" + (f", {excepted} by exception" if excepted else "")
+
+
+def count_of(total: int) -> str:
+    return f"{total} finding{'' if total == 1 else 's'}"
 
 
 def _named(judged: Judged) -> str:

@@ -14,6 +14,7 @@ from dateutil.rrule import rrulestr
 from app.domain.durations import parse_amount, parse_duration
 
 Errors = dict[str, list[str]]
+SECTIONS = ("canary", "judge", "blueGreen", "predecessors", "freeze")
 _SOME_DAY = datetime(2026, 1, 1)
 _WORDS = {
     ("canary", "by"): ("nodes", "traffic"),

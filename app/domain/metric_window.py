@@ -13,7 +13,7 @@ MOST_POINTS = 1000
 DEFAULT_SPAN = timedelta(hours=1)
 SHORTEST = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# What is taken where no interval is given: the finest that fits.
+# What is taken where no interval is given: the finest that fits; of a span for which none does, the fewest whole days.
 _STEPS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360, 1440))
 
 

@@ -18,16 +18,17 @@ AWAITED = (OperationStatus.RUNNING, OperationStatus.RESOLVING, OperationStatus.L
 
 
 def held(turn: Turn, operation_id: UUID, attempt: int) -> NodeOperation | None:
-    """The operation, when the answer that `attempt` brings is still awaited; otherwise it is counted as stale.
+    """The operation, when the answer that `attempt` brings is still awaited; one whose claim was taken away is stale.
 
-    While a resolve is not yet claimed, the holder before it may still bring the node's final word, and so may the
-    holder of one whose node was taken for lost.
+    The latest attempt's answer of an operation that has ended otherwise changes nothing, and is not stale. While a
+    resolve is not yet claimed, the holder before it may still bring the node's final word, and so may the holder of
+    one whose node was taken for lost.
     """
     operation = turn.state.operation(operation_id)
-    if operation is None or turn.state.terminal:
-        reason = "ended"
-    elif operation.attempt != attempt:
-        reason = "older attempt"
+    if operation is None or operation.attempt != attempt:
+        reason = "older attempt" if operation else "unknown"
+    elif turn.state.terminal or not (operation.status.open or operation.status in AWAITED):
+        return None
     elif operation.status not in AWAITED or operation.attempt == 0:
         reason = "not claimed"
     else:

@@ -132,7 +132,7 @@ def start(state: Deployment, now: datetime, new_id: Callable[[], UUID]) -> Decis
 def decide(state: Deployment, event: Event, now: datetime, new_id: Callable[[], UUID]) -> Decision:
     """What follows from `event`. Raises `Conflict` for a person's request that the state forbids.
 
-    A report of an older attempt, or of work that has ended, changes nothing (`CountStale`).
+    A report of an older attempt (`CountStale`), or of work that has ended, changes nothing.
     """
     turn = Turn(state, now, new_id)
     match event:

@@ -10,26 +10,32 @@ from app.domain.deployment import Deployment, DeploymentStatus, Stage, StageKind
 from app.domain.events import CountStale, DateAhead, LaneBusy, LaneOffered, StageReported
 from app.domain.turn import Turn
 
+ENDED = "ended"
+
 
 def held(turn: Turn, stage_id: UUID, attempt: int) -> Stage | None:
-    """The stage, when `attempt` holds its claim; otherwise the report is counted as stale."""
+    """The stage, when `attempt` holds its claim; a report whose claim was taken away is counted as stale."""
     reason = stale(turn.state, stage_id, attempt)
     if reason is None:
         return turn.state.stage_by_id(stage_id)
-    turn.commands.append(CountStale(stage_id, attempt, reason))
+    if reason != ENDED:
+        turn.commands.append(CountStale(stage_id, attempt, reason))
     return None
 
 
 def stale(state: Deployment, stage_id: UUID, attempt: int) -> str | None:
     """Why what `attempt` reports of a stage counts for nothing; None when it holds the claim.
 
-    Once it has its lane the Deploy stage is nobody's work: its node operations are.
+    ENDED: nobody else has had its work, it was cancelled or its deployment has ended meanwhile. Once it has its lane
+    the Deploy stage is nobody's work: its node operations are.
     """
     stage = state.stage_by_id(stage_id)
-    if stage is None or state.terminal:
-        return "ended"
+    if stage is None:
+        return "unknown"
     if stage.attempt != attempt:
         return "older attempt"
+    if state.terminal or stage.status.ended:
+        return ENDED
     if stage.claimable or stage.status is not StageStatus.RUNNING:
         return "not claimed"
     if stage.kind is StageKind.DEPLOY and state.granted:

@@ -6,6 +6,7 @@ Both structlog's loggers and the standard library's end here, so that what a req
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -74,6 +75,13 @@ def configure_logging(settings: Settings, *, service: str = "") -> None:
         logging.getLogger(name).setLevel(max(level, least))
 
 
+_ENCODER = json.JSONEncoder(default=str)  # made once: json.dumps() with a default makes one for each line
+
+
+def _json(said: EventDict, **_: object) -> str:
+    return _ENCODER.encode(said)
+
+
 class _Bound:
     """What is known without being said: the process, and what is bound where the line is written."""
 
@@ -109,7 +117,7 @@ class _Rendered:
     def __init__(self, redactor: Redactor, *, machine: bool) -> None:
         self._redactor = redactor
         self._render: Processor = (
-            structlog.processors.JSONRenderer(default=str)
+            structlog.processors.JSONRenderer(serializer=_json)
             if machine
             else structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),

@@ -95,8 +95,8 @@ _EXPECTED = (
     ("agent", "stale"),
     ("agent", "known_id"),
     ("orchestrator", "older attempt"),
-    ("orchestrator", "ended"),
     ("orchestrator", "not claimed"),
+    ("orchestrator", "lane granted"),
 )
 # A metric that was never counted must read 0 and not be absent: alerts compare with it.
 for _where, _reason in _EXPECTED:

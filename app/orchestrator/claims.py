@@ -14,7 +14,7 @@ from uuid import UUID
 from app.domain.deployment import Direction, OperationStatus, StageKind
 from app.domain.events import ClaimEnded
 from app.infrastructure.db.deployment_store import SQL
-from app.orchestrator import outcomes
+from app.orchestrator import outcomes, telling
 from app.orchestrator.context import Orchestrator
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,13 @@ def claim_stage(
     values = _values(orchestrator, executor_id, deployment_id, stage_id, STAGE_BUDGET)
     with orchestrator.database.single() as connection:
         row: Any = connection.execute(SQL["claim_stage"], values).fetchone()
-    return ClaimedStage(deployment_id, stage_id, row[0], StageKind(row[1]), row[2]) if row else None
+    if row is None:
+        return None
+    attempt, kind, step, begins = row
+    claimed = ClaimedStage(deployment_id, stage_id, attempt, StageKind(kind), step)
+    if begins:
+        telling.claimed(claimed)
+    return claimed
 
 
 def claim_operation(

@@ -14,16 +14,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.domain.errors import Conflict, Invalid, NotFound, PreconditionMissing, StaleVersion
-from app.domain.later_sections import contradictions
 from app.domain.module_policy import effective
-from app.domain.policy import parse_policy
 from app.infrastructure.db.models import Deployment, Environment, EnvironmentChange, Module, ModulePolicy, Node
 from app.infrastructure.db.reading import read
 from app.orchestrator.context import Orchestrator, Requester
+from app.orchestrator.environment_checks import checked_policy, complaints_about, unknown_predecessors
 
 MOST_ENVIRONMENTS = 200
-_LAST_POSITION = 10_000
-LONGEST_REASON = 1000
 _MOST_TOLD = 10
 _IDENTIFIED: LiteralString = (
     "select id, name from environments where tenant_id = %(tenant)s and lower(name) = lower(%(name)s)"
@@ -113,16 +110,23 @@ def put(
     order: object,
     reason: object,
     expected_version: int | None,
+    complaints: Mapping[str, list[str]] | None = None,
 ) -> EnvironmentView:
     """Create an environment, or change it when `expected_version` is its version.
 
-    Raises Invalid with every bad field, also where a module's overrides contradict the new policy; PreconditionMissing,
-    StaleVersion, Conflict (two created it at once).
+    Raises Invalid with every bad field (with the `complaints` that the caller has already), then where a module's
+    overrides contradict the new policy; PreconditionMissing, StaleVersion, Conflict (two created it at once).
     """
-    checked, position, why = _check(policy, name, order, reason)
+    checked, errors = checked_policy(policy, name)
+    errors = {**(complaints or {}), **errors, **complaints_about(order, reason)}
+    position = order if isinstance(order, int) else None
+    why = reason if isinstance(reason, str) else None
     try:
         with orchestrator.database.session() as session:
-            _refuse_unknown_predecessors(session, requester, checked)
+            for field, messages in unknown_predecessors(session, requester, policy.get("predecessors")).items():
+                errors.setdefault(field, messages)
+            if errors:
+                raise Invalid(errors)
             try:
                 row = find(session, requester.tenant_id, name, lock=True)
             except NotFound:
@@ -130,43 +134,6 @@ def put(
             return _change(orchestrator, session, requester, row, checked, position, why, expected_version)
     except IntegrityError:
         raise Conflict(f"The environment {name} was made by somebody else just now: read it and try again.") from None
-
-
-def _refuse_unknown_predecessors(session: Session, requester: Requester, policy: dict[str, Any]) -> None:
-    """Raises Invalid."""
-    named = {str(each["environment"]).lower(): number for number, each in enumerate(policy["predecessors"])}
-    known = session.scalars(
-        select(func.lower(Environment.name)).where(
-            Environment.tenant_id == requester.tenant_id, func.lower(Environment.name).in_(named)
-        )
-    )
-    unknown = named.keys() - set(known)
-    if unknown:
-        raise Invalid(
-            {f"predecessors.{named[name]}.environment": ["there is no such environment"] for name in sorted(unknown)}
-        )
-
-
-def _check(
-    policy: Mapping[str, Any], name: str, order: object, reason: object
-) -> tuple[dict[str, Any], int | None, str | None]:
-    """The whole policy, its place and the reason, with every complaint about any of them at once. Raises Invalid."""
-    errors: dict[str, list[str]] = {}
-    checked: dict[str, Any] = {}
-    try:
-        checked = parse_policy(policy).to_json()
-        errors.update(contradictions(checked, name))
-    except Invalid as invalid:
-        errors.update(invalid.errors)
-    if order is not None and (
-        isinstance(order, bool) or not isinstance(order, int) or not 0 <= order <= _LAST_POSITION
-    ):
-        errors["order"] = [f"must be a whole number from 0 to {_LAST_POSITION}"]
-    if reason is not None and (not isinstance(reason, str) or len(reason) > LONGEST_REASON):
-        errors["reason"] = [f"must be a text of at most {LONGEST_REASON} characters"]
-    if errors:
-        raise Invalid(errors)
-    return checked, order if isinstance(order, int) else None, reason if isinstance(reason, str) else None
 
 
 def _create(

@@ -1,10 +1,12 @@
 """Guesses of passwords: five failures lock a name for a while, whether such a user exists or not.
 
-The name's row is locked while it is decided, so that guesses at once have no more chances than one after another.
+An Admin can lift the lock, by itself or with a new password. The name's row is locked while it is decided, so that
+guesses at once have no more chances than one after another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select
@@ -57,6 +59,26 @@ def count_failure(session: Session, failures: LoginFailures) -> None:
     failures.locked_until = now + LOCKED_FOR if failures.failures >= FAILURES_THAT_LOCK else None
     # Names that nobody has asked for since would otherwise stay for ever.
     session.execute(delete(LoginFailures).where(LoginFailures.last_at < now - timedelta(days=1)))
+
+
+def locked_until(session: Session, usernames: Sequence[str]) -> Mapping[str, datetime]:
+    """Those of the names that are locked now, and until when."""
+    rows = session.execute(
+        select(LoginFailures.username, LoginFailures.locked_until).where(
+            LoginFailures.tenant_id == DEFAULT_TENANT,
+            LoginFailures.username.in_(usernames),
+            LoginFailures.locked_until > func.hotswap_now(),
+        )
+    )
+    return {name: until for name, until in rows if until is not None}
+
+
+def lift(session: Session, username: str) -> None:
+    """Forget a name's failures, and its lock with them. Before any row of the user is locked: a log-in locks the name
+    first."""
+    session.execute(
+        delete(LoginFailures).where(LoginFailures.tenant_id == DEFAULT_TENANT, LoginFailures.username == username)
+    )
 
 
 def durable_now(session: Session) -> datetime:

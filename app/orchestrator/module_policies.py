@@ -20,6 +20,7 @@ from app.domain.module_policy import Effective, effective, parse_overrides
 from app.infrastructure.db.models import Environment, Module, ModulePolicy, ModulePolicyChange
 from app.orchestrator import environments
 from app.orchestrator.context import Orchestrator, Requester
+from app.orchestrator.environment_checks import LONGEST_REASON
 
 NO_VERSION = 0
 """The version of no overrides."""
@@ -127,8 +128,8 @@ def _check(environment: Environment, body: Mapping[str, Any], reason: object) ->
         overrides = parse_overrides(environment.policy, body)
     except Invalid as invalid:
         errors.update(invalid.errors)
-    if reason is not None and (not isinstance(reason, str) or len(reason) > environments.LONGEST_REASON):
-        errors["reason"] = [f"must be a text of at most {environments.LONGEST_REASON} characters"]
+    if reason is not None and (not isinstance(reason, str) or len(reason) > LONGEST_REASON):
+        errors["reason"] = [f"must be a text of at most {LONGEST_REASON} characters"]
     if errors:
         raise Invalid(errors)
     return overrides, reason if isinstance(reason, str) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +19,17 @@ from uuid import UUID
 
 from agent.archive import unpack
 from agent.signatures import Digest
-from app.domain.findings import Finding, Judged, OsvData, ScanPolicy, Severity, judge, summary
+from app.domain.findings import (
+    Finding,
+    Judged,
+    OsvData,
+    ScanPolicy,
+    Severity,
+    count_of,
+    judge,
+    passed_summary,
+    summary,
+)
 from app.domain.licences import licence_findings
 from app.infrastructure.artifacts import ArtifactStore, archive_limits
 from app.infrastructure.osv.folder import OsvUnavailable
@@ -72,6 +82,34 @@ class Looked:
             "files": self.report.files,
             "notes": list(self.told),
         }
+
+
+def both(source: Mapping[str, Any] | None, built: Looked) -> str:
+    """One sentence of both steps, when nothing stops: `source` is what was kept of the first (`as_json()`)."""
+    total = sum(source["counts"].values()) if source else 0
+    excepted = sum(each["exception"] is not None for each in source["findings"]) if source else 0
+    return f"the source has {passed_summary(total, excepted)}; what was built has {built.sentence()}"
+
+
+def listed(details: Mapping[str, Any]) -> Iterator[str]:
+    """The findings that a stage's details keep, a line each, for people."""
+    for part, name in (("source", "the source"), ("built", "what was built")):
+        looked = details.get(part)
+        if not isinstance(looked, Mapping) or not looked.get("findings"):
+            continue
+        total = sum(looked["counts"].values())
+        yield f"{name}: {count_of(total)}"
+        for found in looked["findings"]:
+            finding = Finding(
+                Severity(found["severity"]), found["rule"], found["text"], found.get("file"), found.get("line")
+            )
+            effect = "stops it" if found["stops"] else f"exception {found['exception']}" if found["exception"] else ""
+            lapsed = f"the exception {found['lapsedException']} has lapsed" if found["lapsedException"] else ""
+            more = ", ".join(word for word in (effect, lapsed) if word)
+            named = f"{finding.severity.value} {finding.rule} in {finding.where()}: {finding.text}"
+            yield f"  {named}{f' ({more})' if more else ''}"
+        if total > len(looked["findings"]):
+            yield f"  and {total - len(looked['findings'])} more"
 
 
 def look(

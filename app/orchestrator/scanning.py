@@ -34,7 +34,8 @@ select r.digest, r.signature, r.key_id, r.version, r.module_name, d.environment_
        array(select k.public_key from publisher_keys k
               where k.tenant_id = r.tenant_id and k.key_id = r.key_id
                 and (k.environment_id is null or k.environment_id = d.environment_id)),
-       b.digest, b.attestation, r.tenant_id, d.policy, (hotswap_now() at time zone 'utc')::date
+       b.digest, b.attestation, r.tenant_id, d.policy, (hotswap_now() at time zone 'utc')::date,
+       (select s.details -> 'source' from stages s where s.deployment_id = d.id and s.kind = 'Security Scan')
   from deployments d join releases r on r.id = d.release_id
   left join built_artifacts b on b.release_id = r.id
  where d.id = %(deployment_id)s
@@ -47,7 +48,8 @@ class ScanFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is scanned; `keys` are the publisher's, as the target environment trusts them, in PEM."""
+    """What is scanned; `keys` are the publisher's, as the target environment trusts them, in PEM. `source_found` is
+    what step 1 kept of its findings (`Looked.as_json()`)."""
 
     digest: str
     signature: str
@@ -61,6 +63,7 @@ class Subject:
     tenant_id: UUID
     policy: dict[str, Any]
     today: date
+    source_found: dict[str, Any] | None
 
 
 def scan(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
@@ -91,7 +94,8 @@ def _scanned(orchestrator: Orchestrator, claimed: ClaimedStage, end: Event) -> V
     details = {"source" if source else "built": looked.as_json()}
     if looked.stops:
         return Verdict(False, looked.sentence(), details=details)
-    return Verdict(True, f"{message}; {looked.sentence()}", details=details)
+    found = looked.sentence() if source else scan_findings.both(subject.source_found, looked)
+    return Verdict(True, f"{message}; {found}", details=details)
 
 
 def _source(orchestrator: Orchestrator, subject: Subject) -> str:

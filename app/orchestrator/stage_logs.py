@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,15 +18,17 @@ from app.infrastructure.db.models import Stage
 from app.infrastructure.stage_logs import Piece, all_pieces, pieces_after
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.deployment_queries import find, stage_name
+from app.orchestrator.scan_findings import listed
 
 LOOK_EVERY = 0.5
 BEGINNING = (0, -1)
-_STANDING = "select status, output_tail, message from stages where id = %s"
+_STANDING = "select status, output_tail, message, details from stages where id = %s"
 
 
 @dataclass(frozen=True, slots=True)
 class StageLog:
-    """`said` is what to show of a stage that printed nothing: the end of what a hook said, or its message."""
+    """`said` is what to show of a stage that printed nothing: the end of what a hook said, or its message, and what a
+    scan found, whether or not it stops anything."""
 
     stage_id: UUID
     said: str
@@ -39,12 +41,15 @@ def find_log(orchestrator: Orchestrator, requester: Requester, deployment_id: UU
         stages = session.scalars(select(Stage).where(Stage.deployment_id == row.id)).all()
     for stage in stages:
         if name.lower() in (stage.kind.lower(), stage_name(row, stage.kind).lower()):
-            return StageLog(stage.id, _said(stage.output_tail, stage.message))
+            return StageLog(stage.id, _said(stage.output_tail, stage.message, stage.details))
     raise NotFound(f"The deployment has no stage {name}.")
 
 
-def _said(output_tail: str | None, message: str | None) -> str:
-    return output_tail or (f"{message}\n" if message else "")
+def _said(output_tail: str | None, message: str | None, details: Mapping[str, Any] | None) -> str:
+    if output_tail:
+        return output_tail
+    lines = (*((message,) if message else ()), *listed(details or {}))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def whole(orchestrator: Orchestrator, log: StageLog) -> str:
@@ -83,9 +88,9 @@ def follow(orchestrator: Orchestrator, log: StageLog, after: tuple[int, int]) ->
             continue
         if standing is None:
             return
-        status, output_tail, message = standing
+        status, output_tail, message, details = standing
         if StageStatus(status).ended:
-            said = _said(output_tail, message)
+            said = _said(output_tail, message, details)
             if after == BEGINNING and said:
                 yield Piece(0, 0, said)
             return

@@ -123,12 +123,19 @@ def _verdict(outcome: SandboxOutcome, counts: TestCounts | None, complaints: lis
         "tests": counts.as_json() if counts else None,
         "unreadableReports": complaints,
     }
-    told = f"; {counts.sentence()}" if counts else ""
+    told = (f"; {counts.sentence()}" if counts else "") + _unreadable(complaints)
     if not outcome.succeeded:
         return Verdict(False, f"the tests {outcome.sentence()}{told}", tail, details)
     if counts and counts.failed:
         return Verdict(False, f"the command ended with 0, but its report has failures{told}", tail, details)
     return Verdict(True, f"passed in {outcome.seconds:.1f} s{told}", None, details)
+
+
+def _unreadable(complaints: list[str]) -> str:
+    if not complaints:
+        return ""
+    more = f", and {len(complaints) - 1} more" if len(complaints) > 1 else ""
+    return f"; not counted: {complaints[0]}{more}"
 
 
 def _report_passed(orchestrator: Orchestrator, claimed: ClaimedStage, subject: Subject, verdict: Verdict) -> str:

@@ -21,7 +21,7 @@ from app.infrastructure.db.models import Tenant, User
 from app.infrastructure.passwords import hash_password
 from app.orchestrator.context import Orchestrator, Requester
 from app.orchestrator.credentials import end_sessions, refuse_token, revoke_tokens
-from app.orchestrator.lockouts import durable_now
+from app.orchestrator.lockouts import durable_now, lift, locked_until
 from app.orchestrator.paging import Page, PageRequest, page_of
 from app.orchestrator.roles import Role, ordered
 
@@ -40,7 +40,10 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True)
 class UserChanges:
-    """What is None stays. With a new password all sessions end, and the API tokens too unless `keep_tokens`."""
+    """What is None stays. With a new password all sessions end, and the API tokens too unless `keep_tokens`.
+
+    A new password, and `unlock` alone, lift the lock that failed log-ins have brought about.
+    """
 
     email: str | None = None
     full_name: str | None = None
@@ -48,11 +51,12 @@ class UserChanges:
     disabled: bool | None = None
     password: str | None = None
     keep_tokens: bool = False
+    unlock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UserView:
-    """A user without any secret. `version` is the ETag."""
+    """A user without any secret. `version` is the ETag. `locked_until`: no log-in before; too many have failed."""
 
     id: UUID
     username: str
@@ -62,6 +66,7 @@ class UserView:
     disabled: bool
     created_at: datetime
     version: int
+    locked_until: datetime | None = None
 
 
 def list_users(
@@ -73,13 +78,14 @@ def list_users(
         statement = statement.where(User.username == username)
     with orchestrator.database.session() as session:
         found = page_of(session, statement, User.id, page)
-        return Page([_view(row) for row in found.items], found.next_cursor)
+        locks = locked_until(session, [row.username for row in found.items])
+        return Page([_view(row, locks.get(row.username)) for row in found.items], found.next_cursor)
 
 
 def user(orchestrator: Orchestrator, requester: Requester, user_id: UUID) -> UserView:
     """Raises NotFound."""
     with orchestrator.database.session() as session:
-        return _view(_found(session, requester, user_id))
+        return _seen(session, _found(session, requester, user_id))
 
 
 def find(session: Session, tenant_id: UUID, name: str) -> User:
@@ -132,7 +138,8 @@ def change(
 ) -> UserView:
     """Change what is given, when `expected_version` (if any) is the version of now.
 
-    What it takes away counts at once: a user that is disabled or has a new password has no session any more.
+    A lock is of the name and no field of the user's: lifting it gives no new version. What is taken away counts at
+    once: a user that is disabled or has a new password has no session any more.
     Raises NotFound, Invalid (the password), StaleVersion, Conflict (the last enabled Admin), NotPermitted (more than
     names and addresses, with an API token), TooMany.
     """
@@ -141,18 +148,24 @@ def change(
         refuse_token(requester, "change roles")
     if changes.disabled is not None:
         refuse_token(requester, "disable or enable users")
-    password_hash = None
-    if changes.password is not None:
+    if changes.unlock:
+        refuse_token(requester, "unlock users")  # or who has found one could guess passwords without end
+    password_hash = unlocked = None
+    if changes.unlock or changes.password is not None:
+        unlocked = user(orchestrator, requester, user_id).username
+    if changes.password is not None and unlocked is not None:
         refuse_token(requester, "change passwords")
-        _check_password(changes.password, user(orchestrator, requester, user_id).username)
+        _check_password(changes.password, unlocked)
         password_hash = hash_password(changes.password)
     with orchestrator.database.session() as session:
         _one_at_a_time(session, requester.tenant_id)
+        if unlocked is not None:
+            lift(session, unlocked)
         row = _found(session, requester, user_id, lock=True)
         _refuse_stale(row, expected_version)
         was_admin = _is_admin(row)
         if not _apply(row, changes, password_hash):
-            return _view(row)
+            return _seen(session, row)
         row.version += 1
         if password_hash is not None:
             row.password_changed_at = durable_now(session)
@@ -163,7 +176,7 @@ def change(
             end_sessions(session, row.id)
         if password_hash is not None and not changes.keep_tokens:
             revoke_tokens(session, row.id)
-        return _view(row)
+        return _seen(session, row)
 
 
 def remove(
@@ -239,7 +252,19 @@ def _refuse_without_admin(session: Session, row: User, what: str) -> None:
         )
 
 
-def _view(row: User) -> UserView:
+def _seen(session: Session, row: User) -> UserView:
+    return _view(row, locked_until(session, [row.username]).get(row.username))
+
+
+def _view(row: User, locked: datetime | None = None) -> UserView:
     return UserView(
-        row.id, row.username, row.email, row.full_name, tuple(row.roles), row.disabled, row.created_at, row.version
+        row.id,
+        row.username,
+        row.email,
+        row.full_name,
+        tuple(row.roles),
+        row.disabled,
+        row.created_at,
+        row.version,
+        locked,
     )

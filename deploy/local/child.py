@@ -9,15 +9,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from deploy.local import logs
 from deploy.local.ledger import Ledger
 from deploy.local.service import Service
 
 
 class Child:
-    """A started process. Its whole process group ends with it."""
+    """A started process. Its whole process group ends with it. `log_begin`: the size of its log when it began."""
 
-    def __init__(self, service: Service, process: subprocess.Popen[bytes], ended: Callable[["Child"], None]) -> None:
+    def __init__(
+        self, service: Service, process: subprocess.Popen[bytes], ended: Callable[["Child"], None], log_begin: int
+    ) -> None:
         self.service = service
+        self.log_begin = log_begin
         self.started = time.monotonic()
         self.stopping = False
         self._process = process
@@ -81,6 +85,7 @@ def spawn(service: Service, ledger: Ledger, log: Path, ended: Callable[[Child], 
         # Between fork and exec, in a process with one thread.
         ledger.enter(name)
 
+    log_begin = logs.size(log)
     with log.open("ab") as output:
         process = subprocess.Popen(
             service.command,
@@ -92,4 +97,4 @@ def spawn(service: Service, ledger: Ledger, log: Path, ended: Callable[[Child], 
             start_new_session=True,
             preexec_fn=enter,
         )
-    return Child(service, process, ended)
+    return Child(service, process, ended, log_begin)

@@ -23,11 +23,11 @@ class Console:
         """From now on what is said is in this log, too."""
         self._log = log
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, level: str = "info") -> None:
         """One line of the log. A reader that went away is no reason to stop."""
         self.show(f"{time.monotonic() - self._begun:6.1f}s  {text}")
         if self._log is not None:
-            line = log_lines.line(self._redactor.text(text), service="supervisor")
+            line = log_lines.line(self._redactor.text(text), level, service="supervisor")
             with suppress(OSError), self._log.open("a", encoding="utf-8") as log:  # a full disk stops nobody
                 log.write(f"{line}\n")
 

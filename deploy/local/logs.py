@@ -1,10 +1,13 @@
 """Log files that stay small although a process holds them open: their beginning moves to FILE.1, in place."""
 
+import json
 import os
 from pathlib import Path
 
 LARGEST = 8 * 1024 * 1024
 _CHUNK = 1024 * 1024
+_LOOKED_AT = 8192  # bytes at the end of a log
+_WELL = ("debug", "info")
 
 
 def cut(log: Path, largest: int = LARGEST) -> bool:
@@ -33,13 +36,39 @@ def cut(log: Path, largest: int = LARGEST) -> bool:
     return True
 
 
-def last_words(log: Path, lines: int = 1) -> str:
-    """The last lines that are not empty, joined; empty when there are none."""
+def size(log: Path) -> int:
+    """Bytes; 0 where there is no such log."""
+    try:
+        return log.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def last_words(log: Path, lines: int = 1, since: int = 0) -> str:
+    """The last lines that may say why somebody died, joined; empty when there are none.
+
+    What stood there before `since` (a size of the log) is of another; where the log was cut meanwhile all of it counts.
+    A JSON line of level info is what happened in good health, however long ago; of another one its event is told.
+    """
     try:
         with log.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(since if since <= end else 0, end - _LOOKED_AT))
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])[-500:]
+    told = [said for line in text.splitlines() if (said := _trouble(line.strip()))]
+    return " | ".join(told[-lines:])[-500:]
+
+
+def _trouble(line: str) -> str:
+    """What a line says of trouble; empty for one that tells of none."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(said, dict) or "event" not in said:
+        return line
+    if str(said.get("level")) in _WELL:
+        return ""
+    return f"{said['event']}{f': {error}' if (error := said.get('error')) else ''}"

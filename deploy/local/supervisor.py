@@ -132,10 +132,11 @@ class Supervisor:
         self._ledger.strike(name)
         if child.stopping or self._stopping or (slot.service.once and child.exit_code == 0):
             return
-        said = logs.last_words(self._log(name))
+        said = logs.last_words(self._log(name), since=child.log_begin)
         what = f"{_manner(child.exit_code)}{f': {said}' if said else ''}"
         if slot.service.once or not self._replace:
-            self._console.say(f"{name} {what}{'' if slot.service.once else ' (not started again: --no-replace)'}")
+            again = "" if slot.service.once else " (not started again: --no-replace)"
+            self._console.say(f"{name} {what}{again}", level="warning")
             return
         self._start_again(slot, child.started, what)
 
@@ -143,9 +144,10 @@ class Supervisor:
         name, now = slot.service.name, time.monotonic()
         wait = slot.restarts.died(started, now)
         if slot.restarts.loops(now):
-            self._console.say(f"{name} keeps dying, last it {what}. Still trying; see {self._log(name)}")
+            said = f"{name} keeps dying, last it {what}. Still trying; see {self._log(name)}"
+            self._console.say(said, level="warning")
         elif not slot.restarts.looping:
-            self._console.say(f"{name} {what}")
+            self._console.say(f"{name} {what}", level="warning")
         slot.again = asyncio.get_running_loop().call_later(wait, self._start, slot)
 
     async def _until_ready(self, slot: _Slot, limit: float = START_LIMIT) -> None:
@@ -167,12 +169,15 @@ class Supervisor:
                 self._console.say(f"waiting for {name}: {lacks}")
             await asyncio.sleep(_LOOK_EVERY)
 
+    def _last_words(self, child: Child) -> str:
+        return logs.last_words(self._log(child.service.name), lines=3, since=child.log_begin)
+
     async def _lacks(self, slot: _Slot) -> str | None:
         service, child = slot.service, slot.child
         if service.once:
             if child is None or child.exit_code is None:
                 return "has not ended"
-            return None if child.exit_code == 0 else logs.last_words(self._log(service.name), lines=3)
+            return None if child.exit_code == 0 else self._last_words(child)
         return None if service.ready is None else await service.ready()
 
 

@@ -100,7 +100,10 @@ class ClusterOutput(Output):
 class HistoryQuery(Input):
     from_ = Moment(data_key="from", load_default=None, metadata={"description": "default: an hour before `to`"})
     to = Moment(load_default=None, metadata={"description": "default: now"})
-    interval = Span(load_default=None, metadata={"description": "of one point; default: 1m, or the least that fits"})
+    interval = Span(
+        load_default=None,
+        metadata={"description": "of one point; default: the finest of 1m, 5m, 15m, 1h, 6h, whole days that fits"},
+    )
 
 
 class PointOutput(Output):

@@ -6,15 +6,32 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from flask import g
+from marshmallow import ValidationError, fields, validate, validates
 
+from agent.signatures import KeyInvalid, load_public
+from app.api.dependencies import dependencies
 from app.api.schemas.fields import KEY_ID, Flag, Input, Metadata, Output, PageQuery, Text
+from app.orchestrator.environments import exists
 
 
 class KeyInput(Input):
     public_key = Text(65536, required=True, metadata={"description": "PEM, SubjectPublicKeyInfo"})
     name = Text(100, load_default=None, allow_none=True)
     environment = Text(100, load_default=None, allow_none=True, metadata={"description": "null: every environment"})
+
+    # Asked for here as well as by the use case, so that they are named among the other bad fields.
+    @validates("public_key")
+    def _public_key(self, value: str, data_key: str, **_: Any) -> None:
+        try:
+            load_public(value.encode("ascii"))
+        except (KeyInvalid, UnicodeEncodeError) as error:
+            raise ValidationError(str(error)) from None
+
+    @validates("environment")
+    def _environment(self, value: str | None, data_key: str, **_: Any) -> None:
+        if value is not None and not exists(dependencies().orchestrator, value, g.requester.tenant_id):
+            raise ValidationError("is not an environment")
 
 
 class KeyOutput(Output):

@@ -74,6 +74,10 @@ class UserChangesInput(Input):
     disabled = Flag()
     password = fields.String(metadata={"writeOnly": True, "description": PASSWORD_RULE})
     keep_tokens = Flag(load_default=False)
+    locked = Flag(
+        validate=validate.Equal(False, error="can only be false: failed log-ins lock, and nobody else does"),
+        metadata={"description": "false lifts the lock that failed log-ins have brought about"},
+    )
 
     @validates("password")
     def _password(self, value: str, data_key: str, **_: Any) -> None:
@@ -108,5 +112,8 @@ class UserOutput(Output):
 
 class ManagedUserOutput(UserOutput):
     disabled = fields.Boolean(required=True)
+    locked_until = fields.DateTime(
+        required=True, allow_none=True, metadata={"description": "no log-in before, after too many that failed"}
+    )
     created_at = fields.DateTime(required=True)
     version = fields.Integer(required=True)

@@ -156,7 +156,7 @@ with locked as materialized (
            || case when claimed.step > 1 then jsonb_build_object('step', claimed.step) else '{}' end
       from claimed join numbered on numbered.id = claimed.deployment_id
 )
-select attempt, kind, step from claimed
+select attempt, kind, step, waiting is null as begins from claimed
 
 -- name: lock_for_claim
 -- Before claim_operation in one transaction, in a statement of its own: the cap counts what was committed meanwhile. Of

@@ -132,6 +132,37 @@ def test_a_predecessor_must_exist_and_a_freeze_must_be_one(client: FlaskClient, 
         headers = {**admin, "If-Match": current.headers["ETag"]}
         return client.put("/api/v1/environments/QA", json={**current.json, **changed}, headers=headers)  # type: ignore[dict-item]
 
-    assert put(**changes).json["errors"].keys() == {"freeze.0.rrule", "freeze.0.timezone"}
+    named = {"freeze.0.rrule", "freeze.0.timezone", "predecessors.0.environment"}
+    assert put(**changes).json["errors"].keys() == named
     assert put(predecessors=changes["predecessors"]).json["errors"].keys() == {"predecessors.0.environment"}
     assert put(predecessors=[{"environment": "staging"}]).status_code == 200
+
+
+def test_every_bad_field_is_named_whichever_part_of_us_finds_it(client: FlaskClient, admin: Headers) -> None:
+    policy = {
+        "strategy": "magic",
+        "freeze": [{"rrule": "bad"}],
+        "predecessors": [{"environment": "Nowhere", "atLeast": "x"}, {"environment": "qa"}],
+        "nodeLostAfter": "1s",
+        "order": "first",
+        "reason": 7,
+        "name": "another",
+        "unheardOf": True,
+    }
+    refused = client.put(f"{ENVIRONMENTS}/Lab2", json=policy, headers=admin)
+    assert problem_of(refused)["errors"].keys() == {
+        "strategy", "freeze.0.rrule", "freeze.0.duration", "predecessors.0.environment", "predecessors.0.atLeast",
+        "nodeLostAfter", "order", "reason", "name", "unheardOf",
+    }  # fmt: skip
+    assert client.get(f"{ENVIRONMENTS}/Lab2", headers=admin).status_code == 404
+
+
+def test_a_name_that_no_environment_can_have_is_unknown(client: FlaskClient, admin: Headers) -> None:
+    body = {"predecessors": [{"environment": "a\nb"}, {"environment": "lab3"}]}
+    named = problem_of(client.put(f"{ENVIRONMENTS}/Lab3", json=body, headers=admin))["errors"]
+    assert named.keys() == {"predecessors.0.environment", "predecessors.1.environment"}
+
+
+def test_every_bad_field_of_a_key_is_named(client: FlaskClient, admin: Headers) -> None:
+    refused = client.post("/api/v1/keys", json={"publicKey": "x", "environment": "Nope", "q": 1}, headers=admin)
+    assert problem_of(refused)["errors"].keys() == {"publicKey", "environment", "q"}

@@ -442,3 +442,45 @@ def test_guessing_in_a_session_locks_the_name(client: FlaskClient, make: Make) -
     right = client.post(PASSWORD_PATH, json={**guess, "currentPassword": PASSWORD}, headers=here)
     assert right.status_code == login(client, "anna").status_code == 423
     assert int(right.headers["Retry-After"]) > 0
+
+
+def _lock(client: FlaskClient, username: str) -> None:
+    assert [login(client, username, "wrong").status_code for _ in range(6)] == [401] * 5 + [423]
+
+
+@pytest.mark.parametrize("change", [{"locked": False}, {"password": NEW_PASSWORD}], ids=["unlock", "new password"])
+def test_an_admin_sees_a_lock_and_lifts_it(
+    client: FlaskClient, admin: Headers, make: Make, change: dict[str, Any]
+) -> None:
+    made = make("anna")
+    assert made["lockedUntil"] is None
+    make("otto")
+    _lock(client, "anna")
+    shown: Any = client.get(f"{USERS}/{made['id']}", headers=admin).json
+    assert shown["lockedUntil"] > shown["createdAt"] and shown["version"] == made["version"]
+    listed: Any = client.get(USERS, headers=admin).json
+    locks = {user["username"]: user["lockedUntil"] for user in listed}
+    assert (locks["anna"], locks["otto"]) == (shown["lockedUntil"], None)
+    other: Any = client.patch(f"{USERS}/{made['id']}", json={"fullName": "Anna B"}, headers=admin).json
+    assert other["lockedUntil"] == shown["lockedUntil"], "any other change leaves it"
+    lifted: Any = client.patch(f"{USERS}/{made['id']}", json=change, headers=admin)
+    assert (lifted.status_code, lifted.json["lockedUntil"]) == (200, None)
+    assert login(client, "anna", str(change.get("password", PASSWORD))).status_code == 200
+    assert [login(client, "anna", "wrong").status_code for _ in range(5)] == [401] * 5, "it counts from zero again"
+
+
+def test_nobody_locks_a_user_and_a_refused_change_lifts_nothing(
+    client: FlaskClient, admin: Headers, make: Make
+) -> None:
+    made = make("anna")
+    path = f"{USERS}/{made['id']}"
+    for wrong in (True, "no", None):
+        refused = client.patch(path, json={"locked": wrong}, headers=admin)
+        assert problem_of(refused)["errors"].keys() == {"locked"}
+    _lock(client, "anna")
+    stale = client.patch(path, json={"locked": False}, headers={**admin, "If-Match": '"77"'})
+    assert stale.status_code == 409
+    assert login(client, "anna").status_code == 423
+    by_token = client.patch(path, json={"locked": False}, headers=token_of(client, admin, roles=["Admin"]))
+    assert by_token.status_code == 403, "or who has found a token could guess passwords without end"
+    assert login(client, "anna").status_code == 423

@@ -17,7 +17,7 @@ from app.domain.events import CancelRequested, ClaimEnded
 from app.domain.policy import parse_policy
 from app.infrastructure.osv.lookup import known_vulnerabilities
 from app.infrastructure.scanners.report import Report
-from app.orchestrator import scan_findings, scanning
+from app.orchestrator import scan_findings, scanning, stage_logs
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.stage_commands import Abandoned
 from tests.integration.engine.conftest import Lab
@@ -107,6 +107,29 @@ def test_what_only_the_build_puts_there_is_found_after_it(works: Works) -> None:
     assert stage["status"] == "Failed"
     assert stage["details"]["source"]["stopping"] == 0
     assert stage["details"]["built"]["stopping"] > 0
+
+
+def test_what_stops_nothing_is_counted_over_both_steps_and_listed_in_the_log(works: Works) -> None:
+    works.publish(build="mkdir dist && echo hello > dist/page.txt", files={"tool.py": "import subprocess\n"})
+    stage = scanned(works, steps=2)
+    assert stage["status"] == "Succeeded", stage["message"]
+    assert "the source has 1 finding, none stops it; what was built has no findings" in stage["message"]
+    log = stage_logs.find_log(works.lab.orchestrator, works.lab.requester, stage["deployment"], "Security Scan")
+    first, *listed = stage_logs.whole(works.lab.orchestrator, log).splitlines()
+    assert first == stage["message"]
+    assert listed[0] == "the source: 1 finding"
+    assert listed[1].startswith("  low bandit.B404 in tool.py:1: ") and len(listed) == 2
+
+
+def test_an_exception_is_counted_and_named_too(works: Works) -> None:
+    works.publish(build="mkdir dist && echo hello > dist/page.txt", files=PLANTED)
+    exception = {"name": "known", "rule": "*", "file": "settings.py", "reason": "a test's own", "until": "2999-01-01"}
+    policy(works.lab, exceptions=[exception])
+    stage = scanned(works, steps=2)
+    assert stage["status"] == "Succeeded", stage["message"]
+    assert "none stops it, " in stage["message"] and "by exception; what was built has no findings" in stage["message"]
+    log = stage_logs.find_log(works.lab.orchestrator, works.lab.requester, stage["deployment"], "Security Scan")
+    assert "(exception known)" in log.said
 
 
 def configured(works: Works, **settings: Any) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
-from agent.telemetry import spans
+from agent.telemetry import context, spans
+from agent.telemetry.context import bound
+from agent.telemetry.names import Field
 from agent.telemetry.spans import Span
 from agent.telemetry.traceparent import SpanContext, new_span_id, new_trace_id, span_id_of
 from app.domain.deployment import DeploymentStatus, StageKind
 from app.domain.events import Outcome, StageReported
 from app.infrastructure.outbox import Wake
-from app.orchestrator import claims, deployments
+from app.orchestrator import claims, deployments, telling
 from app.orchestrator.deployments import Submission
 from tests.integration.engine.conftest import Lab
 
@@ -26,6 +30,31 @@ def ended() -> Iterator[list[Span]]:
     spans.install(kept.append)
     yield kept
     spans.install(None)
+
+
+class _Lines(logging.Handler):
+    """What a line would say: its event, and what is bound where it is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append({"event": record.getMessage(), "level": record.levelname, **context.current()})
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.told if line["event"] == event]
+
+
+@pytest.fixture
+def lines() -> Iterator[_Lines]:
+    handler = _Lines()
+    telling.log.addHandler(handler)
+    level = telling.log.level
+    telling.log.setLevel(logging.INFO)
+    yield handler
+    telling.log.setLevel(level)
+    telling.log.removeHandler(handler)
 
 
 def _counted(name: str, **labels: str) -> float:
@@ -106,3 +135,67 @@ def test_messages_carry_the_stage_as_parent(lab: Lab) -> None:
     wakes: list[Wake] = [wake for wake in lab.published.take() if wake.task == "deploy.node_operation"]
     deploy = span_id_of(lab.stage(deployment, StageKind.DEPLOY))
     assert wakes and {wake.place.span_id for wake in wakes} == {deploy}
+
+
+def test_a_rollout_is_told_line_by_line(lab: Lab, lines: _Lines) -> None:
+    lab.nodes(lab.environment(), 2)
+    lab.release("1.0.0")
+    deployment = lab.submit("1.0.0")
+    with bound(task="deploy.node_operation", node="another", attempt=77):
+        lab.enter(deployment)
+        lab.finish(deployment)
+    assert lab.status(deployment) is DeploymentStatus.SUCCEEDED
+
+    (submitted,), (ended) = lines.named("deployment submitted"), lines.named("deployment ended")
+    assert submitted.items() >= {"module": "greeter", "version": "1.0.0", "environment": "QA", "kind": "deploy"}.items()
+    assert [(line["status"], line["seconds"] >= 0) for line in ended] == [("Succeeded", True)]
+    # What was skipped from the start neither starts nor ends.
+    stages = ["Security Scan", "Deploy", "Validation"]
+    assert [line["stage"] for line in lines.named("stage started")] == stages
+    assert [(line["stage"], line["status"]) for line in lines.named("stage ended")] == [
+        (stage, "Succeeded") for stage in stages
+    ]
+    assert all(line["attempt"] == 1 and "node" not in line for line in lines.named("stage ended"))
+    operations = lines.named("node operation ended")
+    assert sorted((line["node"], line["outcome"], line["direction"]) for line in operations) == [
+        (node, "succeeded", "forward") for node in sorted(line["node"] for line in operations)
+    ]
+    assert len(operations) == 2
+    for line in lines.told:
+        assert line["deployment"] == str(deployment) and line["level"] == "INFO" and "task" not in line
+        assert line.keys() - {field.value for field in Field} == set()
+
+
+def test_what_fails_is_told_with_its_reason_and_not_twice(lab: Lab, lines: _Lines) -> None:
+    lab.nodes(lab.environment(), 2)
+    lab.release("1.0.0")
+    lab.roll_out("1.0.0")
+    lab.release("2.0.0")
+    lines.told.clear()
+    deployment = lab.submit("2.0.0")
+    lab.enter(deployment)
+    first, *_ = lab.claimable_operations(deployment)
+    lab.operate(deployment, first, Outcome.FAILED, "never_healthy: 503")
+    lab.run_operations(deployment)
+    (failed,) = [line for line in lines.named("node operation ended") if line["outcome"] == "failed"]
+    assert failed["reason"] == "never_healthy: 503" and failed["work"] == str(first)
+    assert {line["direction"] for line in lines.named("node operation ended")} >= {"forward"}
+    (ended,) = lines.named("deployment ended")
+    assert ended["status"] == "RolledBack" and "never_healthy" in ended["reason"]
+    told = [(line["event"], line.get("work")) for line in lines.told]
+    assert len(told) == len(set(told))
+
+
+def test_what_waits_is_told_once_however_often_it_asks(lab: Lab, lines: _Lines) -> None:
+    lab.nodes(lab.environment(), 1)
+    lab.release("1.0.0")
+    lab.release("2.0.0")
+    holder, waiting = lab.submit("1.0.0"), lab.submit("2.0.0")
+    lab.enter(holder)
+    lab.enter(waiting)
+    lab.enter(waiting)
+    deploy = lab.stage(waiting, StageKind.DEPLOY)
+    (waits,) = [line for line in lines.named("stage waits") if line["deployment"] == str(waiting)]
+    assert waits["stage"] == "Deploy" and waits["status"] == "Waiting" and waits["reason"]
+    started = [line for line in lines.named("stage started") if line["work"] == str(deploy)]
+    assert len(started) == 1

@@ -1,5 +1,6 @@
 """The supervisor over real servers: start, stop, deaths, a kill -9 of its own."""
 
+import json
 import os
 import signal
 import socket
@@ -89,7 +90,10 @@ def test_what_dies_is_started_again(tmp_path: Path) -> None:
             stack.kill(service)
             until(partial(_replaced, stack, service, before), f"another {service}")
             until(lambda: answer(urls["api"]), f"the application answers after the death of {service}")
-        assert "api was killed by signal 9" in stack.output
+        (died,) = [line for line in stack.output.splitlines() if "api was killed by signal 9" in line]
+        assert '"event"' not in died, "no line of its good health is given as the reason"
+        told = [json.loads(line) for line in (stack.folder / "logs/supervisor.log").read_text().splitlines()]
+        assert [line["level"] for line in told if "api was killed" in line["event"]] == ["warning"]
         assert stack.stop() == 0
         assert stack.survivors() == []
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from agent.config import AgentConfig, TlsFiles
-from agent.failures import OperationFailed
+from agent.failures import FailureCode, OperationFailed
 from agent.manifest import Files, Kind, Manifest
 from agent.paths import ModuleFolder, NodeFolders
 from agent.placing import apply_owner_and_mode, claim_destination, destination_of, is_ours, point, remove_link
+from agent.protocol import ModuleKey
 
 
 def config(folder: Path, **changes: bool) -> AgentConfig:
@@ -65,6 +67,19 @@ def test_only_free_destinations_are_taken(tmp_path: Path) -> None:
     for destination in (taken, foreign):
         with pytest.raises(OperationFailed, match="move it away first"):
             claim_destination(destination, folder)
+
+
+def test_the_module_that_has_the_destination_is_named(tmp_path: Path) -> None:
+    folders = NodeFolders(tmp_path)
+    tenant, other_tenant = str(UUID(int=1)), str(UUID(int=2))
+    first, second = (folders.module(ModuleKey(tenant, module)) for module in ("web-site", "other-site"))
+    claim_destination(tmp_path / "site", first)
+    with pytest.raises(OperationFailed, match="where the module web-site is put") as taken:
+        claim_destination(tmp_path / "site", second)
+    assert taken.value.code is FailureCode.DESTINATION_TAKEN and is_ours(tmp_path / "site", first)
+    with pytest.raises(OperationFailed, match="is no link of this module") as foreign:
+        claim_destination(tmp_path / "site", folders.module(ModuleKey(other_tenant, "other-site")))
+    assert "web-site" not in foreign.value.message, "another tenant's module is nobody's business"
 
 
 def test_mode_and_owner(tmp_path: Path) -> None:

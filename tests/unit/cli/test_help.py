@@ -23,7 +23,7 @@ GROUPS = {
     "node": {"list", "show", "log", "drain", "undrain", "remove"},
     "cluster": {"show"},
     "environment": {"show", "edit", "apply"},
-    "user": {"list", "show", "add", "change", "remove", "password"},
+    "user": {"list", "show", "unlock", "add", "change", "remove", "password"},
     "token": {"list", "create", "revoke"},
 }  # fmt: skip
 

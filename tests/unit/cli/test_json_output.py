@@ -114,6 +114,7 @@ CASES = {
         "anna --email a@x.example --password-stdin", {"POST /users": answer(USER, 201)}, stdin="a-long-passphrase\n"
     ),
     "user change": Case("anna --disable", {"GET /users": answer([USER]), "PATCH /users/u1": answer(USER)}),
+    "user unlock": Case("anna", {"GET /users": answer([USER]), "PATCH /users/u1": answer(USER)}),
     "user remove": Case("anna --yes", {"GET /users": answer([USER]), "DELETE /users/u1": httpx.Response(204)}),
     "user password": Case(
         "--password-stdin", {"POST /authentication/password": httpx.Response(204)}, stdin="the-old-one\nthe-new-one\n"

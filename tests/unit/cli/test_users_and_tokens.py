@@ -142,6 +142,18 @@ def test_a_user_is_changed(tmp_path: Path, api: Api, options: list[str], body: d
     assert api.bodies("PATCH", f"/users/{ID}") == [body]
 
 
+def test_a_lock_is_shown_and_lifted(tmp_path: Path, api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    locked = {**ANNA, "lockedUntil": "2026-11-24T05:46:00.000Z"}
+    api.on("GET", "/users", answer([locked]))
+    api.on("PATCH", f"/users/{ID}", answer({**ANNA, "lockedUntil": None}))
+    for command in ("list", "show"):
+        assert hotswap("user", command, *(["anna"] if command == "show" else []), home=tmp_path, api=api) == 0
+        assert "locked until 2026-11-24" in capsys.readouterr().out
+    assert hotswap("user", "unlock", "anna", home=tmp_path, api=api) == 0
+    assert api.bodies("PATCH", f"/users/{ID}") == [{"locked": False}]
+    assert "anna is not locked" in capsys.readouterr().out
+
+
 def test_changes_that_make_no_sense_and_those_that_are_refused(
     tmp_path: Path, api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,12 @@ def test_only_an_end_is_the_hour_before_it() -> None:
     assert window(NOW, None, end, None).start == datetime(2026, 11, 21, 11, 0, tzinfo=UTC)
 
 
+def test_a_span_too_long_for_days_takes_the_fewest_whole_days() -> None:
+    found = window(NOW, datetime(2020, 1, 1, tzinfo=UTC), None, None)
+    assert found.interval == timedelta(days=3)
+    assert len(list(found.buckets())) <= MOST_POINTS
+
+
 def test_what_is_refused() -> None:
     assert refused(NOW, NOW, None).keys() == {"from"}
     assert refused(NOW + MINUTE, None, timedelta()).keys() == {"from", "interval"}

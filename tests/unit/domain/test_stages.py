@@ -11,7 +11,7 @@ from app.domain.deployment import Course, DeploymentStatus, OperationStatus, Sta
 from app.domain.events import BudgetSpent, ClaimEnded, CountStale, DateAhead, LaneBusy, LaneOffered, StageReported
 from tests.unit.domain.play import NEW, Play, deploying, nodes
 
-SCAN, DEPLOY, VALIDATION = StageKind.SCAN, StageKind.DEPLOY, StageKind.VALIDATION
+BUILD, SCAN, DEPLOY, VALIDATION = StageKind.BUILD, StageKind.SCAN, StageKind.DEPLOY, StageKind.VALIDATION
 
 
 def test_a_stage_that_succeeded_keeps_what_was_said() -> None:
@@ -51,22 +51,43 @@ def test_a_report_between_two_claims_changes_nothing_and_is_counted() -> None:
     assert play.last == (CountStale(first.id, 1, "not claimed"),)
 
 
-def test_a_repeated_report_and_one_of_unknown_work_are_counted() -> None:
+def test_a_repeated_report_changes_nothing_and_one_of_unknown_work_is_counted() -> None:
     play = Play()
     stage = play.claim_stage(SCAN)
     play.send(StageReported(stage.id, 1, True))
     before = play.state
-    assert play.send(StageReported(stage.id, 1, True)) == (CountStale(stage.id, 1, "not claimed"),)
-    assert play.send(StageReported(UUID(int=7), 1, True)) == (CountStale(UUID(int=7), 1, "ended"),)
+    assert play.send(StageReported(stage.id, 1, True)) == ()
+    assert play.send(StageReported(UUID(int=7), 1, True)) == (CountStale(UUID(int=7), 1, "unknown"),)
     assert play.state == before
 
 
-def test_a_report_after_the_end_is_counted() -> None:
+def test_a_report_of_what_was_cancelled_meanwhile_changes_nothing_and_is_not_stale() -> None:
     play = Play()
     stage = play.claim_stage(SCAN)
     play.cancel()
     assert play.status() is DeploymentStatus.CANCELLED
-    assert play.send(StageReported(stage.id, 1, True)) == (CountStale(stage.id, 1, "ended"),)
+    before = play.state
+    assert play.send(StageReported(stage.id, 1, True)) == ()
+    assert play.send(StageReported(stage.id, 1, False, "a finding")) == ()
+    assert play.state == before
+
+
+def test_a_build_that_fails_beside_a_scan_makes_no_stale_report() -> None:
+    play = Play(builds=True)
+    build, scan = play.claim_stage(BUILD), play.claim_stage(SCAN)
+    play.send(StageReported(build.id, build.attempt, False, "exit code 1"))
+    assert play.status() is DeploymentStatus.FAILED and play.stage(SCAN).status is StageStatus.CANCELLED
+    assert play.send(StageReported(scan.id, scan.attempt, True, "no findings")) == ()
+    assert play.stage(SCAN).status is StageStatus.CANCELLED
+
+
+def test_an_older_attempt_is_stale_also_after_the_end() -> None:
+    play = Play()
+    first = play.claim_stage(SCAN)
+    play.send(ClaimEnded(first.id, 1, poison=False, why="its worker was stopped"))
+    play.claim_stage(SCAN)
+    play.cancel()
+    assert play.send(StageReported(first.id, 1, True)) == (CountStale(first.id, 1, "older attempt"),)
 
 
 def test_the_lane_is_granted_once_however_often_it_is_offered() -> None:

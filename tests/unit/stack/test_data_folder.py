@@ -64,6 +64,25 @@ def test_a_log_is_cut_in_place_and_its_end_is_kept(tmp_path: Path) -> None:
     assert not logs.cut(tmp_path / "none")
 
 
+def test_what_was_said_in_good_health_or_by_another_process_is_no_reason_to_have_died(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    log.write_text("Traceback of the one before\n")
+    begin = logs.size(log)
+    with log.open("a") as writer:
+        writer.write(json.dumps({"event": "build@vm ready.", "level": "info"}) + "\n")
+        writer.flush()
+        assert logs.last_words(log, since=begin) == ""
+        writer.write(json.dumps({"event": "a task failed", "level": "error", "error": "OSError: no space"}) + "\n")
+        writer.write(json.dumps({"event": "stopping", "level": "info"}) + "\n")
+    assert logs.last_words(log, 3, since=begin) == "a task failed: OSError: no space"
+    with log.open("a") as writer:
+        writer.write('Fatal Python error\n[1]\n{"a": 1}\n{broken\n')
+    assert logs.last_words(log, 4, since=begin) == 'Fatal Python error | [1] | {"a": 1} | {broken'
+    log.write_text("since it was cut\n")
+    assert logs.last_words(log, since=10_000) == "since it was cut"
+    assert logs.size(tmp_path / "none") == 0
+
+
 def test_ports_are_kept_unless_somebody_took_them(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
     first = kept_ports(file, ["a", "b"])
