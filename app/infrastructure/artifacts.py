@@ -79,7 +79,7 @@ class ArtifactStore:
                 except FileNotFoundError:
                     continue  # somebody else has tidied it away
                 except OSError as error:
-                    log.warning("a leftover of the store cannot be tidied: %s", error, extra={"file": leftover.name})
+                    log.warning("a leftover of the store cannot be tidied: %s", error)
         return gone
 
     def _tidied(self, leftover: Path) -> bool:

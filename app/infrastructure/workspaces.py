@@ -65,7 +65,7 @@ def _take_away(folder: Path) -> None:
     try:
         remove_tree(folder)
     except OSError as error:
-        log.warning("a workspace cannot be removed: %s", error, extra={"folder": str(folder)})
+        log.warning("a workspace cannot be removed: %s", error)
 
 
 def _locked(folder: Path) -> int:
@@ -87,7 +87,7 @@ def _sweep(work_dir: Path) -> None:
             # Somebody else's at this moment, or taken away by another sweep.
             continue
         except OSError as error:
-            log.warning("an old workspace cannot be looked at: %s", error, extra={"folder": str(folder)})
+            log.warning("an old workspace cannot be looked at: %s", error)
 
 
 def _sweep_one(folder: Path, now: float) -> None:

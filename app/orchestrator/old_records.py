@@ -66,7 +66,7 @@ def forget(orchestrator: Orchestrator, shelf: int) -> int:
     bounds = {"first": f"sha256:{shelf:02x}", "behind": f"sha256:{shelf:02x}g"}
     reports = _batches(orchestrator, _REPORTS, {**bounds, "most": _REPORTS_AT_ONCE})
     if logs or reports:
-        log.info("old records removed", extra={"log_pieces": logs, "scan_reports": reports})
+        log.info("%d pieces of logs and %d scan reports removed", logs, reports)
     return logs + reports
 
 

@@ -87,7 +87,7 @@ CONTRACT = {
     "GET /api/v1/nodes/{node_id}/modules/{module_name}/log": Role.VIEWER,
 }
 # Whatever its body; others refuse a token some of theirs (test_tokens.py).
-PEOPLES = {"DELETE /api/v1/users/{user_id}"}
+PEOPLES = {"DELETE /api/v1/users/{user_id}", "DELETE /api/v1/authentication/tokens/{token_id}"}
 
 
 def whole_path(rule: str) -> str:

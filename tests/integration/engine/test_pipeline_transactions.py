@@ -37,7 +37,7 @@ def test_a_submission_is_whole_and_wakes_its_first_stage(lab: Lab) -> None:
         ("Validation", "Pending", False),
     ]
     (wake,) = lab.published.take()
-    assert (wake.task, wake.queue, wake.deployment_id) == ("pipeline.scan", "pipeline", deployment)
+    assert (wake.task, wake.queue, wake.deployment_id) == ("pipeline.scan", "scan", deployment)
     assert lab.sql("select work_id, task from outbox") == [(wake.work_id, "pipeline.scan")]
     assert lab.events(deployment) == ["deployment.submitted"]
 

@@ -31,7 +31,7 @@ def plan(tmp_path: Path) -> Plan:
     folder.mkdir()
     (folder / "there before").write_bytes(b"x" * 300_000)
     plan = make_plan(Capabilities(seccomp=True), SandboxSpec(("make",), folder))
-    return replace(plan, disk_bytes=200_000, files=20, memory_bytes=1024 * MIB, cpu_seconds=50.0, processes=5)
+    return replace(plan, disk_bytes=200_000, files=20, memory_bytes=1024 * MIB, cpu_seconds=1e6, processes=5)
 
 
 @pytest.fixture
@@ -196,8 +196,8 @@ def test_processes(plan: Plan, folder: int) -> None:
 
 def test_cpu_time_of_those_that_are_and_were_waited_for(plan: Plan, folder: int) -> None:
     watch = _watch(plan, folder)
-    assert watch.look([], 51.0) is Limit.CPU
-    assert watch.cpu_seconds == 51.0
+    assert watch.look([], 1.1e6) is Limit.CPU
+    assert watch.cpu_seconds == 1.1e6
 
 
 def test_cpu_time_of_those_that_vanished(plan: Plan, folder: int) -> None:
@@ -218,7 +218,7 @@ def test_cpu_time_of_those_that_vanished(plan: Plan, folder: int) -> None:
 
 def test_the_account_of_a_group_counts_for_more(plan: Plan, folder: int, tmp_path: Path) -> None:
     group = Group(str(tmp_path))
-    (group.folder / "cpu.stat").write_text("usage_usec 60000000\n")
+    (group.folder / "cpu.stat").write_text("usage_usec 1100000000000\n")
     assert _watch(plan, folder, group).look([], 0.0) is Limit.CPU
 
 
