@@ -109,7 +109,8 @@ def _nodes_trust(folder: Path | None, file: Path, identity: str) -> str | None:
         return f"Nodes do not ask the server whom to trust: put {file} into `trusted_keys` of each node's agent, too."
     if identity in _ids_in(folder):
         return None
-    copy = f"cp {shlex.quote(str(file))} {shlex.quote(str(folder / f'{identity}.pub'))}"
+    # Not *.pub: those the server of the stack takes in at its next start, for every environment.
+    copy = f"cp {shlex.quote(str(file))} {shlex.quote(str(folder / f'{identity}.pem'))}"
     return f"Nodes do not ask the server whom to trust; those of the stack here look into one folder: {copy}"
 
 

@@ -50,7 +50,7 @@ def test_of_a_stack_on_this_machine_it_names_the_folder(
     assert hotswap("keys", "trust", str(key), home=tmp_path, api=api, environment=stack) == 0
     command = shlex.split(capsys.readouterr().err.partition("one folder: ")[2])
     identity = key_id(load_public(key.read_bytes()))
-    assert command == ["cp", str(key), str(trusted / f"{identity}.pub")]
+    assert command == ["cp", str(key), str(trusted / f"{identity}.pem")]
     shutil.copy(*command[1:])
     assert hotswap("keys", "trust", str(key), home=tmp_path, api=api, environment=stack) == 0
     assert capsys.readouterr().err == ""  # they trust it by now
