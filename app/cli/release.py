@@ -139,7 +139,7 @@ def _list_modules(run: Invocation, limit: int) -> None:
 
 def _name(source: Path) -> str:
     """The module's name. Raises UsageProblem for what no server can be asked about, in the words of `lint`."""
-    from agent.manifest import is_module_name
+    from agent.module_names import is_module_name
     from app.cli import judged, module_name
 
     try:
