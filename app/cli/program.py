@@ -13,6 +13,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 from typer.core import TyperCommand
 
+from app.cli.configuration import PEM_BEGINS
 from app.cli.errors import CliError, ReaderGone, UsageProblem
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation, common_options
@@ -82,7 +83,10 @@ def run(
 
 def _misused(error: ClickException, output: Output) -> int:
     """Tell what is wrong with the command line: as text with the command's usage."""
-    if not output.json:
+    if PEM_BEGINS in error.format_message():
+        # The message would repeat it, into a job's log.
+        output.error(UsageProblem("a key stands among the arguments; it is not shown here, but arguments are public"))
+    elif not output.json:
         error.show()
     elif isinstance(error, NoArgsIsHelpError):
         output.error(UsageProblem(f"a command is missing: {error.ctx.command_path} --help names them"))

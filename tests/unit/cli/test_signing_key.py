@@ -68,6 +68,18 @@ def test_a_key_is_never_repeated(
     assert not [part for part in parts if part in err], err
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize("before", [(), ("--",), ("--notes",), ("--metadata",), ("--build-url", "x", "--strategy")])
+def test_a_key_as_some_other_argument_is_not_repeated_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], module: Path, output: str, before: tuple[str, ...]
+) -> None:
+    arguments = ("release", "publish", str(module), "-o", output, *before, PEM)
+    assert hotswap(*arguments, home=tmp_path) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert BODY[:12] not in out + err
+    assert BODY[20:32] not in out + err
+
+
 def test_what_is_a_files_name_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], module: Path) -> None:
     for path in ("team.key", "/run/secrets/publisher.key", "C:\\keys\\a b.pem"):
         assert hotswap("release", "publish", str(module), "--key", path, home=tmp_path) == ExitCode.USAGE
