@@ -20,7 +20,7 @@ Identity = Annotated[
     typer.Argument(
         metavar="DEPLOYMENT",
         help="The deployment's id, or the beginning of it.",
-        autocompletion=known_names.deployments,
+        autocompletion=known_names.approvals,
     ),
 ]
 Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Why; everybody can read it.")]

@@ -24,8 +24,11 @@ class Credentials(Protocol):
         """A token that is probably valid. Raises NotLoggedIn, or what `post` raises."""
         ...
 
-    def renewed(self, post: Post, refused: str) -> str:
-        """Another token after the server refused one. Raises NotLoggedIn when there is none to be had."""
+    def renewed(self, post: Post, refused: str, why: NotLoggedIn | None = None) -> str:
+        """Another token after the server refused one. Raises NotLoggedIn when there is none to be had.
+
+        `why` is the server's answer to the refused one, None where it was not asked.
+        """
         ...
 
 
@@ -88,9 +91,14 @@ class ApiToken:
     def token(self, post: Post) -> str:
         return self._token
 
-    def renewed(self, post: Post, refused: str) -> str:
-        why = "it is wrong, revoked or expired, or its user is disabled"
-        raise NotLoggedIn(f"the server does not accept the token in HOTSWAP_TOKEN: {why}")
+    def renewed(self, post: Post, refused: str, why: NotLoggedIn | None = None) -> str:
+        given = why is not None and why.problem is not None
+        reason = str(why) if given else "it is wrong, revoked or expired, or its user is disabled"
+        raise NotLoggedIn(
+            f"the server does not accept the token in HOTSWAP_TOKEN: {reason}",
+            problem=why.problem if why is not None else None,
+            status=why.status if why is not None else None,
+        )
 
 
 class PasswordLogin:
@@ -105,7 +113,7 @@ class PasswordLogin:
             self._token = log_in(post, self._username, self._password).token
         return self._token
 
-    def renewed(self, post: Post, refused: str) -> str:
+    def renewed(self, post: Post, refused: str, why: NotLoggedIn | None = None) -> str:
         if self._token == refused:
             self._token = None
         return self.token(post)
@@ -127,18 +135,18 @@ class KeptLogin:
             return self.renewed(post, session.token)
         return session.token
 
-    def renewed(self, post: Post, refused: str) -> str:
+    def renewed(self, post: Post, refused: str, why: NotLoggedIn | None = None) -> str:
         with self._sessions.locked():
             session = self._sessions.get(self._account)
             if session is not None and session.token != refused:
                 return session.token  # another command was faster
             if session is None or not session.refresh_token:
-                raise NotLoggedIn(self._ended())
+                raise NotLoggedIn(self._ended(), problem=why.problem if why is not None else None)
             try:
                 answer = post("/authentication/refresh", {"refreshToken": session.refresh_token})
             except CliError as error:
                 if error.status in (400, 401, 403, 422):
-                    raise NotLoggedIn(self._ended()) from None
+                    raise NotLoggedIn(self._ended(), problem=error.problem, status=error.status) from None
                 raise
             renewed = session_of(answer, session.username)
             if renewed.refresh_token is None:

@@ -134,7 +134,11 @@ class Client:
                 given = {**headers, "Authorization": f"Bearer {token}"}
                 with self._http.stream("GET", path, params=_params(query), headers=given, timeout=timeout) as response:
                     if response.status_code == httpx.codes.UNAUTHORIZED and not last:
-                        token = self._credentials.renewed(self.post_openly, token)
+                        response.read()
+                        why = refusal(response, self.url)
+                        token = self._credentials.renewed(
+                            self.post_openly, token, why if isinstance(why, NotLoggedIn) else None
+                        )
                         continue
                     if not response.is_success:
                         response.read()
@@ -153,8 +157,8 @@ class Client:
         token = self._credentials.token(self.post_openly)
         try:
             return self._answered(lambda: send(token), tries)
-        except NotLoggedIn:
-            renewed = self._credentials.renewed(self.post_openly, token)
+        except NotLoggedIn as why:
+            renewed = self._credentials.renewed(self.post_openly, token, why)
             return self._answered(lambda: send(renewed), tries)
 
     def _answered(self, send: Callable[[], httpx.Response], tries: int) -> httpx.Response:

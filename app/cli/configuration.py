@@ -26,6 +26,8 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA_DIR = Path(__file__).resolve().parents[2] / "var" / "local"  # as `hotswap up` has it
 STACK_FILE = Path("run", "stack.json")
 DEVELOPMENT_KEY = Path("keys", "development.key")
+TRUSTED_FOLDER = Path("keys", "trusted")
+PEM_BEGINS = "-----BEGIN"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _KNOWN_KEYS = frozenset({"url", "server", "servers", "output", "signing_key", "data_dir", "login"})
 
@@ -48,6 +50,8 @@ class Flags:
 class Configuration:
     """Secrets are kept out of repr. `signing_key` None: none was named, and no local stack has one.
 
+    `signing_key_pem` is HOTSWAP_SIGNING_KEY where that is a key and no file's name. `trusted_folder`: where the nodes
+    of the local stack that we talk to have their trusted keys, None for other servers.
     `server` is the name of the server, None for one that only has a URL; `servers` are all that have a name.
     `before_default`: what in environment or file comes before the default of logins.
     """
@@ -60,6 +64,8 @@ class Configuration:
     username: str | None = None
     password: str | None = None
     signing_key: Path | None = None
+    signing_key_pem: str | None = None
+    trusted_folder: Path | None = None
     server: str | None = None
     servers: Mapping[str, NamedServer] = field(default_factory=dict)
     before_default: str | None = None
@@ -104,7 +110,10 @@ def configure(flags: Flags, environment: Mapping[str, str]) -> Configuration:
     url, server = choose([given, *lasting, _remembered(kept, servers)], servers, stack_url or DEFAULT_URL)
     output = flags.output or _output(environment.get("HOTSWAP_OUTPUT") or _text(file, "output", path) or "text")
     servers_key = server.signing_key if server is not None else None
-    named_key = environment.get("HOTSWAP_SIGNING_KEY") or servers_key or _text(file, "signing_key", path)
+    given_key = environment.get("HOTSWAP_SIGNING_KEY") or ""
+    key_itself = given_key if PEM_BEGINS in given_key else None
+    named_key = (given_key if key_itself is None else None) or servers_key or _text(file, "signing_key", path)
+    stack_key = _of_the_stack(data_dir / DEVELOPMENT_KEY, url, stack_url)
     return Configuration(
         url=url,
         output=output,
@@ -113,7 +122,9 @@ def configure(flags: Flags, environment: Mapping[str, str]) -> Configuration:
         token=environment.get("HOTSWAP_TOKEN") or None,
         username=environment.get("HOTSWAP_USERNAME") or None,
         password=environment.get("HOTSWAP_PASSWORD") or None,
-        signing_key=Path(named_key).expanduser() if named_key else _development_key(data_dir, url, stack_url),
+        signing_key=Path(named_key).expanduser() if named_key else stack_key,
+        signing_key_pem=key_itself,
+        trusted_folder=_of_the_stack(data_dir / TRUSTED_FOLDER, url, stack_url),
         server=server.name if server is not None else None,
         servers=servers,
         before_default=next((place.where for place in lasting if place), None),
@@ -127,12 +138,11 @@ def _remembered(kept: KeptLogins, servers: Mapping[str, NamedServer]) -> Wanted:
     return Wanted("the last login", url=kept.default_url)
 
 
-def _development_key(data_dir: Path, url: str, stack_url: str | None) -> Path | None:
-    """The local stack's key, when it is that stack that we talk to."""
-    key = data_dir / DEVELOPMENT_KEY
+def _of_the_stack(path: Path, url: str, stack_url: str | None) -> Path | None:
+    """What the local stack has there, when it is that stack that we talk to."""
     same = urlsplit(url).hostname in _LOOPBACK and (stack_url is None or stack_url == url)
     try:
-        return key if same and key.is_file() else None
+        return path if same and path.exists() else None
     except OSError:
         return None
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli import known_names, lookup
+from app.cli import known_names, known_words, lookup
 from app.cli.deploy import roll_back, started
 from app.cli.deployment_events import INTERNAL, event_of, told
 from app.cli.deployment_view import DeploymentView, NodeView, StageView, deployment_view, node_view
@@ -35,7 +35,10 @@ _SHORT = 13  # of a UUID of version 7: its time in milliseconds
 @app.command("list")
 def list_deployments(
     ctx: typer.Context,
-    status: Annotated[list[str] | None, typer.Option(help="Only these, e.g. Running,Paused.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these, e.g. Running,Paused.", autocompletion=known_words.deployment_statuses),
+    ] = None,
     environment: Annotated[
         list[str] | None,
         typer.Option("--environment", "-e", help="Only to there.", autocompletion=known_names.environments),
@@ -111,7 +114,12 @@ def log(
     ctx: typer.Context,
     deployment: Identity,
     stage: Annotated[
-        str | None, typer.Option(help="All that a stage's commands printed: Build, Test, ...", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="All that a stage's commands printed: Build, Test, ...",
+            metavar="NAME",
+            autocompletion=known_words.stages,
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="With --stage: go on until it has ended.")] = False,
 ) -> None:

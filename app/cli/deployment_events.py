@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.cli.deployment_view import moment
+from app.cli.deployment_view import moment, without_reason
 from app.cli.output import counted, one_line
 
 
@@ -71,6 +71,8 @@ def sentence(event: DeploymentEvent) -> str:
         return _operation(verb, body)
     subject = one_line(body.get("stage")) if noun == "stage" else noun
     why = body.get("message") or body.get("reason")
+    if noun == "stage" and isinstance(why, str):
+        why = without_reason(why)
     rest = {key: value for key, value in body.items() if key not in ("stage", "message", "reason")}
     if rest.get("attempt") == rest.get("step", 1):
         rest.pop("attempt", None)  # each step is an attempt; only that it is not the first of its step is news
@@ -85,8 +87,11 @@ def sentence(event: DeploymentEvent) -> str:
 def _planned(body: Mapping[str, Any]) -> str:
     waves = [wave for wave in body.get("waves") or [] if isinstance(wave, list)]
     count = sum(len(wave) for wave in waves)
-    text = f"planned: {counted(count, 'node')} in {counted(len(waves), 'wave')}"
     skipped = body.get("skipped") or []
+    if not count:
+        # Which of them run it already and which are away, the stage's message says.
+        return "planned: nothing to change" + (f" on {counted(len(skipped), 'node')}" if skipped else "")
+    text = f"planned: {counted(count, 'node')} in {counted(len(waves), 'wave')}"
     return text + (f", without {', '.join(one_line(name) for name in skipped)}" if skipped else "")
 
 

@@ -15,6 +15,7 @@ TERMINAL = frozenset({"Succeeded", "Failed", "RolledBack", "Rejected", "Expired"
 WAITING_FOR_A_PERSON = frozenset({"PendingApproval", "Paused"})
 _IN_FLIGHT = frozenset({"Dispatched", "Running", "Resolving"})
 _BAD = frozenset({"Failed", "Lost"})
+_ENDED_WITH_IT = ("not reached", "ended with the deployment")  # app/domain/ending.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def deployment_view(raw: Mapping[str, Any]) -> DeploymentView:
         status=one_line(raw.get("status")),
         start=moment(raw.get("startTime")),
         end=moment(raw.get("endTime")),
-        stages=tuple(_stage(each) for each in raw.get("stages") or ()),
+        stages=tuple(_stage(each, _text(raw.get("reason"))) for each in raw.get("stages") or ()),
         waiting=tuple(_waiting(each) for each in raw.get("waitingFor") or ()),
         reason=_text(raw.get("reason")),
         requested_by=_text(raw.get("requestedBy")),
@@ -162,7 +163,19 @@ def moment(value: object) -> datetime | None:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def _stage(raw: Mapping[str, Any]) -> StageView:
+def without_reason(message: str, reason: str | None = None) -> str:
+    """What the server says of a stage that the deployment's end ended, without why the deployment ended.
+
+    That is the same for each of them, and told once of the whole. `reason` None: whatever it is.
+    """
+    for words in _ENDED_WITH_IT:
+        if message.startswith(f"{words}: ") and reason in (None, message[len(words) + 2 :]):
+            return words
+    return message
+
+
+def _stage(raw: Mapping[str, Any], reason: str | None) -> StageView:
+    message = _text(raw.get("message"))
     return StageView(
         name=one_line(raw.get("name")),
         status=one_line(raw.get("status")),
@@ -173,7 +186,7 @@ def _stage(raw: Mapping[str, Any]) -> StageView:
         deployed=_count(raw.get("nodesDeployed")),
         failed=_count(raw.get("nodesFailed")),
         skipped=_count(raw.get("nodesSkipped")),
-        message=_text(raw.get("message")),
+        message=without_reason(message, reason) if message and reason else message,
         output_tail=_text(raw.get("outputTail")),
         waves=tuple(_wave(each) for each in raw.get("waves") or ()),
         details=raw["details"] if isinstance(raw.get("details"), Mapping) else {},

@@ -114,7 +114,10 @@ def edit(
     try:
         policy = policy_file.parsed(after, str(kept))
         _put(run, environment, module, policy, reason, {"If-Match": response.headers.get("ETag", "*")})
-    except CliError:
+    except BaseException as error:
+        # Whatever it is, a fault of our own and Ctrl-C as well: somebody wrote that text.
+        if isinstance(error, CliError):
+            error.kept = kept
         run.output.say(f"Your text is kept: hotswap environment apply {kept}")
         raise
     kept.unlink()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from app.cli.exit_codes import ExitCode
 
 
 class CliError(Exception):
-    """`fields`: bad fields with what is wrong with each; `problem`: the server's own answer, where there is one."""
+    """`fields`: bad fields with what is wrong with each; `problem`: the server's own answer, where there is one.
+
+    `kept`: a file with what somebody wrote and could not be sent.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
 
@@ -20,17 +24,21 @@ class CliError(Exception):
         fields: Mapping[str, Sequence[str]] | None = None,
         problem: Mapping[str, Any] | None = None,
         status: int | None = None,
+        kept: Path | None = None,
     ) -> None:
         super().__init__(message)
         self.fields = dict(fields or {})
         self.problem = problem
         self.status = status
+        self.kept = kept
 
     def to_json(self) -> dict[str, Any]:
         """For `--output json`: the server's problem as it came, else its shape made of what is known."""
         body: dict[str, Any] = dict(self.problem) if self.problem else {"detail": str(self), "error": str(self)}
         if self.fields and "errors" not in body:
             body["errors"] = self.fields
+        if self.kept is not None:
+            body["keptFile"] = str(self.kept)
         return {**body, "exitCode": int(self.exit_code)}
 
 

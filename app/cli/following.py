@@ -25,7 +25,7 @@ WaitFlag = Annotated[bool, typer.Option("--wait", help="Return when it has ended
 TimeoutOption = Annotated[
     str | None, typer.Option("--timeout", metavar="DURATION", help="Give up watching then (exit 6), e.g. 45m.")
 ]
-CancelFlag = Annotated[bool, typer.Option("--cancel-on-timeout", help="Cancel it at --timeout; it goes back.")]
+CancelFlag = Annotated[bool, typer.Option("--cancel-on-timeout", help="Cancel it at --timeout (exit 6); it goes back.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def follow(run: Invocation, deployment_id: str, options: Follow) -> None:
     except Unreachable as error:
         raise Unreachable(f"{error}. The deployment goes on without us; watch it again with: {resume}") from None
     code = watched.exit_code
-    if code is ExitCode.STILL_RUNNING and options.cancel_on_timeout:
+    if code in (ExitCode.STILL_RUNNING, ExitCode.WAITING_FOR_A_PERSON) and options.cancel_on_timeout:
         watched = _cancelled(run, watched)
         code = watched.exit_code
     _tell_end(run, watched, resume)
@@ -104,13 +104,16 @@ def _reporter(output: Output, options: Follow) -> Reporter:
 
 
 def _cancelled(run: Invocation, watched: Watched) -> Watched:
-    """Cancel what is still running at the time limit; unless it ended meanwhile, it is still running (going back)."""
+    """Cancel what has not ended at the time limit, also what waits for a person. Raises CliError.
+
+    Unless it ended by itself meanwhile, the code is that of the time limit: how far going back is by now is chance.
+    """
     identity = watched.view.id
     try:
         run.client.post(f"/deployments/{quote(identity, safe='')}/cancel", {"rollback": True})
     except Conflict:
         view = look(run.client, identity)
-        return Watched(view, view.exit_code if view.terminal else ExitCode.STILL_RUNNING)
+        return Watched(view, view.exit_code if view.terminal else watched.exit_code)
     run.output.say("Time is up: cancelled; what was changed goes back.")
     return Watched(look(run.client, identity), ExitCode.STILL_RUNNING)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.configuration import Configuration, Flags, OutputFormat, configure
+from app.cli.errors import CliError
 from app.cli.output import Output
 
 if TYPE_CHECKING:
@@ -53,11 +54,44 @@ class Invocation:
         for made in ("configuration", "client"):
             self.__dict__.pop(made, None)
 
-    def output_for_errors(self) -> Output:
-        """As `output`, also when the configuration itself is what is wrong."""
+    def output_for_errors(self, arguments: Sequence[str] = ()) -> Output:
+        """As `output`, also when the configuration or the command line itself is what is wrong.
+
+        `arguments` are the command line's, where `--output` may not have been come to yet.
+        """
         if "configuration" in self.__dict__:
             return self.output
-        return Output(self.flags.output or OutputFormat.TEXT)
+        chosen = self.flags.output or asked_for(arguments)
+        if chosen is None:
+            try:
+                return self.output
+            except CliError:
+                chosen = format_named(self.environment.get("HOTSWAP_OUTPUT"))
+        return Output(chosen or OutputFormat.TEXT)
+
+
+def asked_for(arguments: Sequence[str]) -> OutputFormat | None:
+    """The format that the last `--output` of a command line names, however wrong the rest of it is."""
+    found = None
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            break
+        if word in ("--output", "-o"):
+            found = format_named(next(words, None))
+        elif word.startswith("--output="):
+            found = format_named(word.partition("=")[2])
+        elif word.startswith("-o"):
+            found = format_named(word[2:])
+    return found
+
+
+def format_named(word: str | None) -> OutputFormat | None:
+    """None for what names none."""
+    try:
+        return OutputFormat(word.lower()) if word else None
+    except ValueError:
+        return None
 
 
 def invocation(ctx: typer.Context) -> Invocation:

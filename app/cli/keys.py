@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -52,13 +54,18 @@ def trust(
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
 ) -> None:
-    """Let releases signed with this key be published and deployed."""
-    from agent.signatures import KeyInvalid, load_public, public_pem
+    """Let the server take releases signed with this key, and deploy them.
+
+    Nodes ask nobody whom to trust: each has a folder of public keys of its own (`trusted_keys` of its agent), and runs
+    nothing that none of these signed. Put the key there, too.
+    """
+    from agent.signatures import KeyInvalid, key_id, load_public, public_pem
 
     run = invocation(ctx)
     try:
         # Read here so that a private key given by mistake never leaves this machine.
-        public = public_pem(load_public(file.read_bytes())).decode("ascii")
+        loaded = load_public(file.read_bytes())
+        public = public_pem(loaded).decode("ascii")
     except OSError as error:
         raise UsageProblem(f"cannot read {file}: {error.strerror}") from None
     except KeyInvalid as error:
@@ -68,7 +75,10 @@ def trust(
         body["environment"] = environment
     key = run.client.post("/keys", body)
     where = key.get("environment") or "every environment"
-    run.output.result(key, [f"Key {key.get('keyId')} is trusted in {where}."])
+    run.output.result(key, [f"The server trusts the key {key.get('keyId')} in {where}."])
+    more = _nodes_trust(run.configuration.trusted_folder, file, key_id(loaded))
+    if more is not None:
+        run.output.say(more)
 
 
 @app.command("list")
@@ -91,6 +101,29 @@ def remove(
     run = invocation(ctx)
     run.client.request("DELETE", f"/keys/{quote(key, safe='')}", repeatable=False)
     run.output.result({"keyId": key, "trusted": False}, [f"Key {key} is trusted nowhere any more."])
+
+
+def _nodes_trust(folder: Path | None, file: Path, identity: str) -> str | None:
+    """What else it takes for releases to run. `folder`: the trusted keys of the nodes of a stack on this machine."""
+    if folder is None:
+        return f"Nodes do not ask the server whom to trust: put {file} into `trusted_keys` of each node's agent, too."
+    if identity in _ids_in(folder):
+        return None
+    # Not *.pub: those the server of the stack takes in at its next start, for every environment.
+    copy = f"cp {shlex.quote(str(file))} {shlex.quote(str(folder / f'{identity}.pem'))}"
+    return f"Nodes do not ask the server whom to trust; those of the stack here look into one folder: {copy}"
+
+
+def _ids_in(folder: Path) -> set[str]:
+    """The ids of the keys there; what cannot be read is none."""
+    from agent.signatures import KeyInvalid, key_id, load_public
+
+    found = set()
+    with suppress(OSError):
+        for file in folder.iterdir():
+            with suppress(OSError, KeyInvalid):
+                found.add(key_id(load_public(file.read_bytes())))
+    return found
 
 
 def _since(key: dict[str, object]) -> str:

@@ -42,7 +42,7 @@ class AsItIs:
             raise NotLoggedIn("not logged in")
         return self._token
 
-    def renewed(self, post: Post, refused: str) -> str:
+    def renewed(self, post: Post, refused: str, why: NotLoggedIn | None = None) -> str:
         raise NotLoggedIn("the login has expired")
 
 
@@ -72,6 +72,12 @@ def nodes(ctx: typer.Context, incomplete: str) -> Names:
 def deployments(ctx: typer.Context, incomplete: str) -> Names:
     """The newest ones."""
     return _asked(ctx, incomplete, "/deployments", "executionId", _deployment, _MOST_DEPLOYMENTS)
+
+
+def approvals(ctx: typer.Context, incomplete: str) -> Names:
+    """Deployments that wait for an approval."""
+    told = lambda each: _deployment({**each, "status": "waits for approval"})  # noqa: E731 - as its neighbours have it
+    return _asked(ctx, incomplete, "/approvals/pending", "deploymentExecutionId", told, _MOST_DEPLOYMENTS)
 
 
 def servers(ctx: typer.Context, incomplete: str) -> Names:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.errors import UsageProblem
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import invocation
-from app.cli.output import counted
+from app.cli.judged import judged, problem
 
 if TYPE_CHECKING:
     from app.cli.looking import Looked, Refusal
@@ -31,50 +29,15 @@ def lint(
     from app.cli.looking import Looked
 
     run = invocation(ctx)
-    found = _looked(source)
+    found = judged(source)
     if not isinstance(found, Looked):
         if not run.output.json:
-            raise _error(source, found)
+            raise problem(source, found)
         run.output.data(_refused(source, found))
         raise typer.Exit(ExitCode.USAGE)
     run.output.result(_valid(source, found), _lines(source, found))
     if strict and found.advice:
         raise typer.Exit(ExitCode.USAGE)
-
-
-def _looked(source: Path) -> Looked | Refusal:
-    """Raises UsageProblem for what cannot be read at all."""
-    from agent.archive import IGNORE_FILE, ArchiveInvalid, pack
-    from agent.manifest import MANIFEST_NAME
-    from app.cli.looking import Refusal, look
-
-    try:
-        if not source.is_dir():
-            if source.exists() and not source.is_file():
-                raise UsageProblem(f"{source} is neither a folder nor a file")
-            with source.open("rb") as file:
-                return look(file)
-        if not (source / MANIFEST_NAME).exists():
-            raise UsageProblem(f"{source} has no {MANIFEST_NAME}: `hotswap init DIR` makes a module")
-        with tempfile.TemporaryFile(prefix="hotswap-") as archive:
-            try:
-                pack(source, archive)
-            except ArchiveInvalid as error:
-                return Refusal(f"{source} cannot be packed: {error}")
-            return look(archive, ignore_file=(source / IGNORE_FILE).is_file())
-    except OSError as error:
-        raise UsageProblem(f"cannot read {error.filename or source}: {error.strerror or error}") from None
-
-
-def _error(source: Path, refusal: Refusal) -> UsageProblem:
-    if not refusal.problems:
-        return UsageProblem(refusal.sentence)
-    fields: dict[str, list[str]] = {}
-    for problem in refusal.problems:
-        text = f"line {problem.line}: {problem.message}" if problem.line else problem.message
-        fields.setdefault(problem.path or "manifest", []).append(text)
-    points = counted(len(refusal.problems), "point")
-    return UsageProblem(f"hotswap.yaml of {source} is wrong in {points}", fields=fields)
 
 
 def _refused(source: Path, refusal: Refusal) -> dict[str, Any]:

@@ -45,18 +45,28 @@ def login(
 
 
 def logout(ctx: typer.Context) -> None:
-    """Forget the login, here and on the server."""
+    """Forget the login, here and on the server.
+
+    Refused while HOTSWAP_TOKEN is set: whoever that is, is not who is logged in.
+    """
     run = invocation(ctx)
     configuration = run.configuration
     account = configuration.account
     session = configuration.sessions.get(account)
+    if configuration.token:
+        kept = f"; the login of {session.username} to {told(account)} is left alone" if session is not None else ""
+        raise UsageProblem(
+            f"HOTSWAP_TOKEN is set, so commands use that token and no login{kept}: unset it to log out, "
+            "or end the token with `hotswap token revoke`"
+        )
     value = {"server": account.name, "url": account.url}
     if session is None:
         run.output.result(value, [f"Not logged in to {told(account)}."])
         return
     revoke(run, session)
     configuration.sessions.remove(account)
-    run.output.result(value, [f"Logged out of {told(account)}."])
+    value["username"] = session.username
+    run.output.result(value, [f"{one_line(session.username)} is logged out of {told(account)}."])
 
 
 def whoami(ctx: typer.Context) -> None:

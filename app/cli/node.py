@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from app.cli import known_names, lookup
+from app.cli import known_names, known_words, lookup
 from app.cli.errors import UsageProblem
 from app.cli.invocation import invocation
 from app.cli.lazy import application
@@ -29,7 +29,10 @@ def list_nodes(
         list[str] | None,
         typer.Option("--environment", "-e", help="Only there.", autocompletion=known_names.environments),
     ] = None,
-    status: Annotated[list[str] | None, typer.Option(help="Only Healthy, Unavailable or Drained.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(help="Only Healthy, Unavailable or Drained.", autocompletion=known_words.node_statuses),
+    ] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only with this label.")] = None,
 ) -> None:
     """Nodes and how they are. What they run: `hotswap cluster show`. Of several labels a node has them all."""

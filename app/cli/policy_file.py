@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -44,6 +45,26 @@ _ORDER = (
     "locked",
 )
 _LARGEST_FILE = 256 * 1024
+_STDERR = 2
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(yaml.SafeLoader):
+    """A policy is JSON, which has no dates: `2027-03-31` is a text, with quotes or without."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in yaml.SafeLoader
+        first: [each for each in resolvers if each[0] != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_time(self, node: yaml.Node) -> str:
+        """Where somebody wrote the tag: the text behind it."""
+        if not isinstance(node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "a time is a text", node.start_mark)
+        return str(node.value)
+
+
+_Loader.add_constructor(_TIMESTAMP, _Loader.construct_time)
 
 
 def text_of(policy: dict[str, Any]) -> str:
@@ -72,7 +93,7 @@ def parsed(text: str, where: str) -> dict[str, Any]:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise UsageProblem(f"{where}: aliases (*name) are not taken here; write it out")
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UsageProblem(f"{where}{line}: {error.problem}") from None
@@ -80,6 +101,10 @@ def parsed(text: str, where: str) -> dict[str, Any]:
         raise UsageProblem(f"{where} is not YAML: {error}") from None
     if not isinstance(value, dict):
         raise UsageProblem(f"{where} is no policy: it is a mapping that starts like 'name: QA'")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageProblem(f"{where} has a value that JSON has not (dates are texts): {error}") from None
     return value
 
 
@@ -92,12 +117,17 @@ def temporary(environment: str) -> Path:
 
 
 def run_editor(run: Invocation, file: Path) -> None:
-    """Let somebody edit it. Raises UsageProblem; a file whose editor failed is kept."""
+    """Let somebody edit it. Raises UsageProblem; a file whose editor failed is kept.
+
+    With `--output json` stdout is for the answer alone: the editor draws where errors go.
+    """
     editor = run.environment.get("VISUAL") or run.environment.get("EDITOR") or "vi"
     try:
-        done = subprocess.run([*shlex.split(editor), str(file)])
+        done = subprocess.run([*shlex.split(editor), str(file)], stdout=_STDERR if run.output.json else None)
     except (OSError, ValueError) as error:
         file.unlink(missing_ok=True)
         raise UsageProblem(f"cannot start the editor {editor!r} (VISUAL or EDITOR names another): {error}") from None
     if done.returncode != 0:
-        raise UsageProblem(f"the editor ended with {done.returncode}: nothing was sent; your text is in {file}")
+        raise UsageProblem(
+            f"the editor ended with {done.returncode}: nothing was sent; your text is in {file}", kept=file
+        )

@@ -137,19 +137,30 @@ def _list_modules(run: Invocation, limit: int) -> None:
     run.output.result(modules, table(("MODULE", "LATEST", "SINCE"), rows, run.output.width()))
 
 
+def _name(source: Path) -> str:
+    """The module's name. Raises UsageProblem for what no server can be asked about, in the words of `lint`."""
+    from agent.module_names import is_module_name
+    from app.cli import judged, module_name
+
+    try:
+        name = module_name.in_folder(source) if source.is_dir() else module_name.in_archive(source)
+    except UsageProblem as error:
+        raise judged.why_refused(source) or error from None
+    if not is_module_name(name) and (refused := judged.why_refused(source)):
+        raise refused
+    return name
+
+
 @contextmanager
 def _opened(source: Path) -> Iterator[tuple[str, BinaryIO]]:
     """The module's name and its archive, open at the start. Raises UsageProblem."""
-    from app.cli import module_name
-
+    name = _name(source)
     if not source.is_dir():
-        name = module_name.in_archive(source)
         with source.open("rb") as archive:
             yield name, archive
         return
     from agent.archive import ArchiveInvalid, pack
 
-    name = module_name.in_folder(source)
     with tempfile.TemporaryFile(prefix="hotswap-") as archive:
         try:
             pack(source, archive)

@@ -26,10 +26,13 @@ def up(
 
     Servers that HOTSWAP_DATABASE_URL or HOTSWAP_BROKER_URL name are used instead of embedded ones.
     """
-    from deploy.local.errors import StackError
-    from deploy.local.fleet import parse_nodes
-    from deploy.local.options import DEFAULT_DATA_FOLDER, Options
-    from deploy.local.stack import up as run
+    from app.cli.server_part import server_part
+
+    with server_part():
+        from deploy.local.errors import StackError
+        from deploy.local.fleet import parse_nodes
+        from deploy.local.options import DEFAULT_DATA_FOLDER, Options
+        from deploy.local.stack import up as run
 
     try:
         options = Options(data_dir or DEFAULT_DATA_FOLDER, port, tuple(parse_nodes(nodes)), replace)

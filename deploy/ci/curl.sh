@@ -9,7 +9,8 @@
 #   RUN                         of this run of the job: with the same RUN nothing is deployed twice (default: the moment)
 #   TIMEOUT=2700 POLL=5         seconds; the deployment goes on when TIMEOUT is over
 #
-# It needs curl, openssl 3, tar (GNU), gzip, and jq or python3. The key is Ed25519. Exit codes, as of `hotswap deploy --wait`:
+# HOTSWAP_SIGNING_KEY is a file, or the PEM itself. It needs curl, openssl 3, tar (GNU), gzip, and jq or python3. The key is
+# Ed25519. Exit codes, as of `hotswap deploy --wait`:
 #   0 succeeded   1 did not succeed   2 wrong usage   3 no server, or no login   4 not permitted   5 refused
 #   6 still running   7 waits for a person
 set -eu
@@ -95,12 +96,18 @@ manifest=$(tar -xzOf "$archive" ./hotswap.yaml 2> /dev/null || tar -xzOf "$archi
 name=$(printf '%s\n' "$manifest" | sed -n "s/^name:[[:space:]]*[\"']\{0,1\}\([a-z0-9-]*\).*/\1/p" | head -n 1)
 [ -n "$name" ] || fail 2 "hotswap.yaml of $module has no name"
 
-# --- Sign and publish
+# --- Sign and publish. The variable may hold the key, also by mistake: what it holds is not said, and not given to what
+# would say it.
+case $HOTSWAP_SIGNING_KEY in
+    *-----BEGIN*) key=$work/key && printf '%s\n' "$HOTSWAP_SIGNING_KEY" > "$key" ;;
+    *) key=$HOTSWAP_SIGNING_KEY ;;
+esac
+[ -r "$key" ] || fail 2 "HOTSWAP_SIGNING_KEY is neither a key nor a file that can be read"
 openssl dgst -sha256 -binary -out "$work/digest" "$archive"
-openssl pkeyutl -sign -rawin -inkey "$HOTSWAP_SIGNING_KEY" -in "$work/digest" -out "$work/signature" \
-    || fail 2 "cannot sign with $HOTSWAP_SIGNING_KEY"
+openssl pkeyutl -sign -rawin -inkey "$key" -in "$work/digest" -out "$work/signature" \
+    || fail 2 "cannot sign with the key that HOTSWAP_SIGNING_KEY names"
 signature=$(openssl base64 -A -in "$work/signature")
-key_id=$(openssl pkey -in "$HOTSWAP_SIGNING_KEY" -pubout -outform DER | openssl dgst -sha256 -r | cut -c 1-16)
+key_id=$(openssl pkey -in "$key" -pubout -outform DER | openssl dgst -sha256 -r | cut -c 1-16)
 commit=$(quoted "$COMMIT")
 branch=$(quoted "$BRANCH")
 build_url=$(quoted "$BUILD_URL")

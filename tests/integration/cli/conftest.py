@@ -86,7 +86,7 @@ class Server:
     def working(self) -> Iterator[None]:
         """With a worker for the pipeline's stages, as Procfile has it."""
         command = [sys.executable, "-m", "celery", "-A", "workers.celery_app", "worker"]
-        command += ["-Q", "pipeline", "-n", "pipeline@%h", "-P", "prefork", "-c", "1"]
+        command += ["-Q", "pipeline,scan", "-n", "pipeline@%h", "-P", "prefork", "-c", "1"]
         process = _start(command, {**self.environment, "REMAP_SIGTERM": "SIGQUIT"}, self.folder / "worker.log")
         try:
             yield

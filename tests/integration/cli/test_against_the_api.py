@@ -299,3 +299,14 @@ def test_a_watch_lives_through_a_restart_of_the_api_and_tells_the_end(
     retried = hotswap("deployment", "retry", identity, "-o", "json")
     assert retried.code == 0
     assert json.loads(retried.out)["executionId"] != identity
+
+
+def test_what_waits_for_a_person_is_cancelled_at_the_time_limit(
+    hotswap: Hotswap, server: Server, tmp_path: Path
+) -> None:
+    published(hotswap, tmp_path, "web-held")
+    deploy = ("deploy", "web-held", "1.0.0", "--to", "QA", "--require-approval", "--idempotency-key", "five", "--wait")
+    with server.working():
+        assert hotswap(*deploy).code == ExitCode.WAITING_FOR_A_PERSON
+        done = hotswap(*deploy, "--timeout", "100ms", "--cancel-on-timeout", "-o", "json")
+    assert (done.code, json.loads(done.out)["status"]) == (ExitCode.STILL_RUNNING, "Cancelled")

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from app.cli.exit_codes import ExitCode
 from tests.integration.cli.conftest import ADMIN, PATIENCE, ROOT, Hotswap, Server
 from tests.integration.cli.snippets import CURL, FOLDER, Script, github, gitlab, jenkins
 
+GUIDE = ROOT / "docs" / "guides" / "ci.md"
 # Of curl.sh; a machine without them has its text looked at by `sh -n`, as all are.
 HAS_CURL = all(map(shutil.which, ("curl", "openssl", "tar", "gzip"))) and b"OpenSSL 3" in (
     subprocess.run(["openssl", "version"], capture_output=True).stdout
@@ -145,7 +147,101 @@ def test_jenkins(
     assert done.returncode == ExitCode.STILL_RUNNING, done.stderr
     assert settings["HOTSWAP_TOKEN"] not in done.stdout + done.stderr  # Jenkins shows commands (-x)
     assert len(deployments(hotswap, module)) == 1
-    assert (tmp_path / "work" / "hotswap-summary.md").is_file()
+    assert (tmp_path / "hotswap-summary.md").is_file()
+
+
+def in_place(module: Path, tmp_path: Path) -> Path:
+    """The module as what a build server has checked out: `MODULE` is the folder that a job works in."""
+    work = tmp_path / "work"
+    work.rmdir()
+    module.rename(work)
+    return work
+
+
+def releases(hotswap: Hotswap, module: Path) -> int:
+    return len(json.loads(hotswap("release", "list", module.name, "-o", "json").out))
+
+
+def test_gitlab_ci_again_in_the_same_folder(
+    hotswap: Hotswap, server: Server, settings: dict[str, str], job: dict[str, str], module: Path, tmp_path: Path
+) -> None:
+    work = in_place(module, tmp_path)
+    before = {each.name for each in work.iterdir()}
+    _, script = gitlab()
+    project = {**settings, "HOTSWAP_SIGNING_KEY": str(server.key)}
+    for number in ("8", "9"):
+        runner = {
+            **job, "MODULE": ".", "TIMEOUT": "100ms", "CI_COMMIT_SHA": "abc123", "CI_COMMIT_REF_NAME": "main",
+            "CI_JOB_URL": "https://gitlab.example/team/web/-/jobs/8", "CI_JOB_ID": number,
+        }  # fmt: skip
+        done = ran(script, work, project, runner)
+        assert done.returncode == ExitCode.STILL_RUNNING, done.stderr
+    assert (releases(hotswap, module), len(deployments(hotswap, module))) == (1, 2)
+    assert {each.name for each in work.iterdir()} - before == {"hotswap-summary.md"}
+    assert not [each for each in tmp_path.iterdir() if each.name.startswith("tmp.")]
+
+
+def test_jenkins_again_in_the_same_workspace(
+    hotswap: Hotswap, server: Server, settings: dict[str, str], job: dict[str, str], module: Path, tmp_path: Path
+) -> None:
+    work = in_place(module, tmp_path)
+    before = {each.name for each in work.iterdir()}
+    _, publish, deploy = jenkins()
+    credentials = {**settings, "HOTSWAP_SIGNING_KEY": str(server.key)}
+    for number in ("9", "10"):
+        runner = {
+            **job, "MODULE": ".", "TIMEOUT": "100ms", "WORKSPACE_TMP": str(tmp_path), "GIT_COMMIT": "abc123",
+            "GIT_BRANCH": "origin/main", "BUILD_URL": "https://jenkins.example/", "BUILD_TAG": f"jenkins-web-{number}",
+        }  # fmt: skip
+        done = ran(publish, work, credentials, runner)
+        assert done.returncode == 0, done.stderr
+        assert ran(deploy, work, credentials, runner).returncode == ExitCode.STILL_RUNNING
+        assert (tmp_path / "hotswap-summary.md").read_text().count("### <code>") == 1  # of this build alone
+    assert (releases(hotswap, module), len(deployments(hotswap, module))) == (1, 2)
+    assert {each.name for each in work.iterdir()} == before
+
+
+def test_the_steps_of_the_guide_may_be_repeated(
+    hotswap: Hotswap, server: Server, settings: dict[str, str], job: dict[str, str], module: Path, tmp_path: Path
+) -> None:
+    work = in_place(module, tmp_path)
+    text = GUIDE.read_text().partition("## The steps\n")[2].partition("\n**")[0]
+    text = textwrap.dedent(text).replace("NAME VERSION", f"{module.name} 1.0.0").replace(" 45m ", " 1ms ")
+    guide = Script("guide", text, ("sh", "-ec"), {})
+    given = {**settings, "HOTSWAP_SIGNING_KEY": str(server.key), "COMMIT": "abc", "BRANCH": "main", "URL": "https://ci/7"}
+    for run in ("1", "2"):
+        done = ran(guide, work, given, {**job, "RUN": run})
+        assert done.returncode == ExitCode.STILL_RUNNING, done.stderr
+    assert (releases(hotswap, module), len(deployments(hotswap, module))) == (1, 2)
+
+
+def test_the_key_itself_where_a_file_is_wanted(
+    hotswap: Hotswap, server: Server, settings: dict[str, str], job: dict[str, str], module: Path, tmp_path: Path
+) -> None:
+    """A variable of GitLab that is not of type file: it works, and in no case is the key in the log."""
+    pem = server.key.read_text()
+    body = "".join(pem.splitlines()[1:-1])
+    _, script = gitlab()
+    runner = {
+        **job, "MODULE": str(module), "TIMEOUT": "100ms", "CI_COMMIT_SHA": "abc123", "CI_COMMIT_REF_NAME": "main",
+        "CI_JOB_URL": "https://gitlab.example/team/web/-/jobs/8", "CI_JOB_ID": "8",
+    }  # fmt: skip
+    for key, code in ((pem.strip(), ExitCode.STILL_RUNNING), (body, ExitCode.USAGE), (pem[:60], ExitCode.USAGE)):
+        done = ran(script, tmp_path / "work", {**settings, "HOTSWAP_SIGNING_KEY": key}, runner)
+        assert (done.returncode, body[:30] in done.stdout + done.stderr) == (code, False), done.stderr
+    assert not [each for each in tmp_path.iterdir() if each.name.startswith("tmp.")]
+
+
+@pytest.mark.parametrize("reader", SERVED_BY_CURL[-1:])
+def test_curl_repeats_no_key(
+    server: Server, settings: dict[str, str], job: dict[str, str], module: Path, reader: str
+) -> None:
+    pem = server.key.read_text()
+    body = "".join(pem.splitlines()[1:-1])
+    for key, code in ((pem.strip(), ExitCode.STILL_RUNNING), (body, ExitCode.USAGE), (pem[:60], ExitCode.USAGE)):
+        done = curl(module, "QA", settings, server, job, reader, HOTSWAP_SIGNING_KEY=key)
+        assert (done.returncode, body[:30] in done.stdout + done.stderr) == (code, False), done.stderr
+    assert not [each for each in Path(job["TMPDIR"]).iterdir() if each.name.startswith("tmp.")]
 
 
 def curl(

@@ -147,6 +147,45 @@ def test_a_failed_deployment_is_shown_with_its_reasons(tmp_path: Path, capsys: p
     assert json.loads(capsys.readouterr().out)["nodes"] == nodes
 
 
+def test_why_it_ended_is_not_repeated_for_each_stage_that_was_not_reached(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = Api()
+    why = "Security Scan: 3 findings of high severity and more"
+    raw = deployment("Failed", reason=why)
+    raw["stages"][1] |= {"status": "Failed", "message": why}
+    for stage in raw["stages"][2:]:
+        stage |= {"status": "Skipped", "message": f"not reached: {why}"}
+    raw["stages"][0] |= {"status": "Cancelled", "message": "ended with the deployment: something else"}
+    api.on("GET", f"/deployments/{DEPLOYMENT}", answer(raw))
+    api.on("GET", f"/deployments/{DEPLOYMENT}/nodes", answer([]))
+    assert hotswap("deployment", "show", DEPLOYMENT, home=tmp_path, api=api) == 0
+    out = capsys.readouterr().out
+    assert out.count(why) == 3  # of the whole, in the stages' table, and as what failed
+    assert out.count("not reached") == 4
+    assert "ended with the deployment: something else" in out
+    events = [event(2, "stage.skipped", stage="Test", message=f"not reached: {why}")]
+    api.on("GET", f"/deployments/{DEPLOYMENT}/events", answer(events))
+    assert hotswap("deployment", "log", DEPLOYMENT, home=tmp_path, api=api) == 0
+    assert capsys.readouterr().out == "05:31:02  Test skipped: not reached\n"
+
+
+def test_a_plan_without_a_change_is_told_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api = Api()
+    events = [
+        event(2, "deployment.planned", waves=[], skipped=["qa-1", "qa-2", "qa-3"]),
+        event(1, "deployment.planned", waves=[]),
+    ]
+    api.on("GET", f"/deployments/{DEPLOYMENT}/events", answer(events))
+    api.on("GET", f"/deployments/{DEPLOYMENT}/nodes", answer([]))
+    api.on("GET", f"/deployments/{DEPLOYMENT}", answer(deployment()))
+    assert hotswap("deployment", "log", DEPLOYMENT, home=tmp_path, api=api) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "05:31:01  planned: nothing to change",
+        "05:31:02  planned: nothing to change on 3 nodes",
+    ]
+
+
 def test_the_log_is_everything_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     api = Api()
     events = [event(2, "operation.failed", node="qa-1", wave=0, direction="forward", version="1.1.0", error="no"), None]

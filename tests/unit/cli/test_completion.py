@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import known_names
+from app.cli import known_names, known_words
 from app.cli.completion import MARK, SCRIPTS, Shell
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.main import COMMANDS
 from app.cli.program import run
+from app.domain.deployment import DeploymentStatus, StageKind
+from app.orchestrator.nodes import NodeStatus
 from tests.unit.cli.harness import DEPLOYMENT, URL, Api, answer, client_of, deployment, hotswap, problem
 
+WAITING = "0192f0c1-2222-7000-8000-000000000002"
 RELEASES = [{"version": "1.1.0", "createdAt": "2026-11-24T05:31:00Z"}, {"version": "1.0.0", "createdAt": None}]
 
 
@@ -29,6 +32,8 @@ def api() -> Api:
     api.on("GET", "/environments", answer([{"name": name, "strategy": "rolling"} for name in ("QA", "Production")]))
     api.on("GET", "/nodes", answer([{"hostname": "qa-1", "environment": "QA", "status": "healthy"}]))
     api.on("GET", "/deployments", answer([deployment("Running")]))
+    waiting = {"deploymentExecutionId": WAITING, "moduleName": "web-one", "version": "1.1.0", "targetEnvironment": "QA"}
+    api.on("GET", "/approvals/pending", answer([waiting]))
     api.on("GET", "/users", answer([{"username": "anna", "roles": ["Viewer"]}, {"username": "bert", "roles": []}]))
     api.on("GET", "/authentication/tokens", answer([{"name": "ci", "expiresAt": None}]))
     api.on("GET", "/keys", answer([{"keyId": "0123456789abcdef", "name": "team; `reboot`"}]))
@@ -59,7 +64,14 @@ def asked(line: str, home: Path, api: Api | None, **more: str) -> int:
         ("hotswap status pay", ["payment"]),
         ("hotswap release list w", ["web-one", "web-two"]),
         ("hotswap deployment show ", [DEPLOYMENT]),
-        ("hotswap approval approve 01", [DEPLOYMENT]),
+        ("hotswap approval approve 01", [WAITING]),  # and none that has ended
+        ("hotswap approval reject ", [WAITING]),
+        ("hotswap deployment log --stage B", ["Build"]),
+        ("hotswap deployment log --stage ", ["Build", "Test", "Approval", "Deploy", "Validation"]),
+        ("hotswap deployment list --status Pa", ["Paused"]),
+        ("hotswap deployment list --status Paused,R", ["Paused,Running", "Paused,RollingBack", "Paused,RolledBack",
+                                                       "Paused,Rejected"]),
+        ("hotswap node list --status H", ["Healthy"]),
         ("hotswap node log q", ["qa-1"]),
         ("hotswap node log qa-1 p", ["payment"]),
         ("hotswap cluster show P", ["Production"]),
@@ -89,6 +101,12 @@ def test_where_nothing_is_known_there_are_the_commands_or_nothing(
     out, err = capsys.readouterr()
     assert {each.partition("\t")[0] for each in out.splitlines()} <= {entry.name for entry in COMMANDS}
     assert err == ""
+
+
+def test_the_words_are_those_of_the_server() -> None:
+    assert list(known_words.DEPLOYMENT_STATUSES) == [status.value for status in DeploymentStatus]
+    assert list(known_words.NODE_STATUSES) == [status.value for status in NodeStatus]
+    assert {*known_words.STAGES, "Security Scan"} == {kind.value for kind in StageKind}
 
 
 def test_explanations_hold_nothing_that_a_shell_could_run(

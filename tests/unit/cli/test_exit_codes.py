@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from app.cli.exit_codes import ExitCode
-from tests.unit.cli.harness import Answer, Api, answer, hotswap, problem
+from tests.unit.cli.harness import URL, Answer, Api, answer, hotswap, problem
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def raising(error: Exception) -> Answer:
@@ -105,6 +109,102 @@ def test_wrong_usage_is_2_and_asks_no_server(
     assert hotswap(*arguments, home=tmp_path, api=api) == ExitCode.USAGE
     assert api.requests == []
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("deploymnt",), "deploymnt"),
+        (("deploy", "m"), "version"),
+        (("deploy", "m", "1.0.0"), "--to"),
+        (("deployment", "list", "--limit", "0"), "--limit"),
+        (("deployment", "list", "--limit", "many"), "--limit"),
+        (("init", "x", "--language", "cobol"), "cobol"),
+        (("status", "--no-such-option"), "--no-such-option"),
+        (("deployment", "shw"), "shw"),
+        (("--url", URL), "command"),
+        (("deployment", "show", "xyz"), "xyz"),
+        (("status", "--url", "ftp://here"), "ftp"),
+    ],
+)
+@pytest.mark.parametrize("way", ["-o json", "--output json", "--output=JSON", "-ojson", "HOTSWAP_OUTPUT", "file"])
+def test_with_json_wrong_usage_is_json_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str, way: str
+) -> None:
+    flags = way.split() if way.startswith("-") else []
+    (tmp_path / "config.toml").write_text('output = "json"' if way == "file" else "")
+    variables = {"HOTSWAP_CONFIG": str(tmp_path / "config.toml")}
+    variables |= {"HOTSWAP_OUTPUT": "json"} if way == "HOTSWAP_OUTPUT" else {}
+    if way == "file" and "--url" in arguments:
+        flags = ["-o", "json"]  # the configuration as a whole is what cannot be used then
+    assert hotswap(*arguments, *flags, home=tmp_path, environment=variables) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    told = json.loads(err)
+    assert told["exitCode"] == 2
+    assert said in told["detail"]
+
+
+def test_with_json_no_command_at_all_is_no_help_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ((), ("deployment",)):
+        assert hotswap(*arguments, home=tmp_path, environment={"HOTSWAP_OUTPUT": "json"}) == ExitCode.USAGE
+        assert "--help names them" in json.loads(capsys.readouterr().err)["detail"]
+
+
+def test_as_text_wrong_usage_comes_with_the_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hotswap("deploy", "m", "--", "-o", "json", home=tmp_path) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Usage: hotswap deploy ")
+    assert hotswap(home=tmp_path) == ExitCode.USAGE
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_also_a_fault_of_our_own_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api = Api()
+    api.on("GET", "/status", answer([1]))
+    assert hotswap("status", "-o", "json", home=tmp_path, api=api) == ExitCode.DEFECT
+    assert json.loads(capsys.readouterr().err)["exitCode"] == 70
+
+
+@pytest.mark.parametrize("reason", ["The API token has expired.", "The API token was revoked."])
+def test_why_a_token_is_not_accepted_is_what_the_server_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    api = Api()
+    api.on("GET", "/status", problem(401, reason))
+    assert hotswap("status", home=tmp_path, api=api) == ExitCode.UNREACHABLE
+    assert capsys.readouterr().err == f"hotswap: the server does not accept the token in HOTSWAP_TOKEN: {reason}\n"
+    assert hotswap("status", "-o", "json", home=tmp_path, api=api) == ExitCode.UNREACHABLE
+    told = json.loads(capsys.readouterr().err)
+    assert (told["detail"], told["status"], told["traceId"], told["exitCode"]) == (reason, 401, "t1", 3)
+
+
+def test_a_401_of_what_is_no_hotswap_is_told_in_our_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api = Api()
+    api.on("GET", "/status", httpx.Response(401, text="<html>"))
+    assert hotswap("status", home=tmp_path, api=api) == ExitCode.UNREACHABLE
+    assert "wrong, revoked or expired" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("doctor", "-o", "json"), ("up",)])
+def test_where_only_the_command_line_is_installed_it_says_so(arguments: tuple[str, ...]) -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['uuid6'] = None\n"
+        "from app.cli.main import COMMANDS\n"
+        "from app.cli.program import run\n"
+        "sys.exit(run(COMMANDS))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert "only the command line is installed here" in done.stdout + done.stderr
+    assert "uuid6" in done.stdout + done.stderr
+    if "json" in arguments:
+        (finding,) = json.loads(done.stdout)
+        assert finding["verdict"] == "bad"
 
 
 def test_without_credentials_it_says_how_to_log_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,12 +122,25 @@ def test_name_and_password_from_the_environment_leave_no_file(tmp_path: Path) ->
     assert not (tmp_path / ".config").exists()
 
 
-def test_logging_out_tells_the_server_and_forgets(tmp_path: Path) -> None:
+def test_a_token_is_not_logged_out_and_ends_nobody_elses_login(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = Api()
+    assert hotswap("logout", home=tmp_path, api=api) == ExitCode.USAGE
+    kept(tmp_path).put(Account(URL), Session("anna", "token1", "refresh1", IN_AN_HOUR))
+    assert hotswap("logout", home=tmp_path, api=api) == ExitCode.USAGE
+    assert f"the login of anna to {URL} is left alone" in capsys.readouterr().err
+    assert api.requests == []
+    assert kept(tmp_path).get(Account(URL)) is not None
+
+
+def test_logging_out_tells_the_server_and_forgets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept(tmp_path).put(Account(URL), Session("anna", "token1", "refresh1", IN_AN_HOUR))
     api = Api()
     api.on("POST", "/authentication/logout", httpx.Response(204))
     assert hotswap("logout", home=tmp_path, api=api, environment=NOBODY) == ExitCode.DONE
     assert api.bodies("POST", "/authentication/logout") == [{"refreshToken": "refresh1"}]
+    assert capsys.readouterr().out == f"anna is logged out of {URL}.\n"
     assert kept(tmp_path).get(Account(URL)) is None
 
 

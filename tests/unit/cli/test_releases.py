@@ -49,6 +49,39 @@ def parts(api: Api) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("name", ["Bad_five", "x", "-web", "web/../etc"])
+def test_a_name_that_no_server_can_be_asked_about_is_told_as_by_lint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    api = Api()
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "hotswap.yaml").write_text(f"name: {name}\nversion: one\nkind: process\n")
+    (tmp_path / "team.key").write_bytes(private_pem(generate()))
+    assert publish(tmp_path, api) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert hotswap("lint", str(folder), home=tmp_path) == ExitCode.USAGE
+    assert capsys.readouterr().err == told
+    assert "  name: " in told
+    assert "  version: " in told  # every fault at once
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip", b"\x1f\x8b\x08\x00broken", None])
+def test_a_broken_archive_is_told_as_by_lint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    file = tmp_path / "web.tar.gz"
+    if content is not None:
+        file.write_bytes(content)
+    (tmp_path / "team.key").write_bytes(private_pem(generate()))
+    assert hotswap("lint", str(file), home=tmp_path) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    key = ("--key", str(tmp_path / "team.key"))
+    assert hotswap("release", "publish", str(file), *key, home=tmp_path) == ExitCode.USAGE
+    assert capsys.readouterr().err == told
+
+
 def test_what_is_said_of_a_release_is_sent_with_it(tmp_path: Path) -> None:
     api = Api()
     api.on("POST", "/modules/web/releases", answer(RELEASE, 201))

@@ -205,6 +205,24 @@ def test_cancel_on_timeout_cancels_and_is_6(tmp_path: Path) -> None:
     assert api.bodies("POST", f"{SHOW}/cancel") == [{"rollback": True}]
 
 
+@pytest.mark.parametrize("status", ["PendingApproval", "Paused"])
+def test_cancel_on_timeout_cancels_also_what_waits_for_a_person(tmp_path: Path, status: str) -> None:
+    code, api = waiting(tmp_path, status, "--timeout", "50ms", "--cancel-on-timeout")
+    assert code == ExitCode.STILL_RUNNING
+    assert api.bodies("POST", f"{SHOW}/cancel") == [{"rollback": True}]
+
+
+def test_what_cannot_be_cancelled_and_waits_for_a_person_is_7(tmp_path: Path) -> None:
+    api = Api()
+    api.on("GET", EVENTS, stream(*BEGINNING))
+    api.on("POST", "/deployments", answer({"executionId": DEPLOYMENT, "status": "Queued"}, 202))
+    api.on("GET", SHOW, answer(deployment("Paused")))
+    api.on("POST", f"{SHOW}/cancel", problem(409, "Somebody else was faster."))
+    more = ("--wait", "--timeout", "50ms", "--cancel-on-timeout")
+    code = hotswap("deploy", "m", "1.0.0", "--to", "QA", *more, home=tmp_path, api=api)
+    assert code == ExitCode.WAITING_FOR_A_PERSON
+
+
 def test_what_ended_before_it_could_be_cancelled_says_how(tmp_path: Path) -> None:
     api = Api()
     api.on("GET", EVENTS, stream(*BEGINNING))
