@@ -149,7 +149,7 @@ def test_limits_hold_for_packing_too(module: Path) -> None:
 
 def test_a_folder_that_is_packed_whole_is_named_by_no_path(module: Path) -> None:
     (module / "a").touch()
-    with pytest.raises(ArchiveInvalid, match="^it has more than 1 entries$"):
+    with pytest.raises(ArchiveInvalid, match=r"^it has more than 1 entries$"):
         pack(module, io.BytesIO(), Limits(entries=1), whole=True)
 
 
