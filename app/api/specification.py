@@ -135,7 +135,7 @@ def _content(body: Body) -> dict[str, Any]:
     if body is None:
         return {}
     if isinstance(body, str):
-        return {"content": {body: {"schema": {"type": "string"}}}}
+        return {"content": {body: {"schema": {"type": "object" if body == "application/json" else "string"}}}}
     if isinstance(body, Mapping):
         return {"content": {media: next(iter(_content(inner)["content"].values())) for media, inner in body.items()}}
     schema: type[Schema] | dict[str, Any] = {"type": "array", "items": body[0]} if isinstance(body, list) else body
