@@ -27,6 +27,7 @@ from celery.signals import (
     worker_ready,
     worker_shutdown,
 )
+from celery.utils.log import get_multiprocessing_logger
 
 from app.infrastructure import observing
 from app.infrastructure.observing import begin_observing
@@ -72,6 +73,8 @@ def _begin_observing(service: str) -> None:
     global _observed
     _observed = True
     begin_observing(settings_or_exit(), service=service)
+    # What the pool says of children that died; it has a logger that keeps what it hears to itself.
+    get_multiprocessing_logger().propagate = True
 
 
 def _worker_init(sender: Any = None, **_rest: Any) -> None:

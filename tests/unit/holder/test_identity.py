@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from dataclasses import replace
 
 from agent.holder import identity
@@ -53,6 +54,10 @@ def test_a_name_with_brackets_and_spaces() -> None:
 def test_the_environment_of_a_process() -> None:
     child = subprocess.Popen(["sleep", "60"], env={"A": "1", "AB": "x=y"})
     try:
+        # Popen comes back in the middle of exec, when the old environment is gone and the new one not there yet.
+        deadline = time.monotonic() + 30
+        while identity.environment_entry(child.pid, "A") is None:
+            assert time.monotonic() < deadline
         entries = [identity.environment_entry(child.pid, name) for name in ("A", "AB", "B")]
         assert entries == ["1", "x=y", None]
     finally:
