@@ -176,10 +176,7 @@ class Server:
         self, connection: Connection, call: str, message: dict[str, Any], fds: list[int], answer: Callable[[Any], None]
     ) -> None:
         if call == "restore":
-            its = Snapshot.from_wire(message["snapshot"])
-            given = [socket(fileno=fd) for fd in fds]
-            if len(given) != len(its.numbers):
-                raise BadRequest("numbers and descriptors differ")
+            its, given = _restored(message, fds)
             connection.told[its.key] = (its, given)
             answer(None)
             return
@@ -214,6 +211,31 @@ class Server:
     def _end(self, answer: Callable[[Any], None]) -> None:
         answer(None)
         self._loop.stop()
+
+
+def _restored(message: Mapping[str, Any], fds: list[int]) -> tuple[Snapshot, list[socket]]:
+    """Takes the descriptors over, or closes them. Raises BadRequest and what a malformed snapshot raises."""
+    given: list[socket] = []
+    try:
+        its = Snapshot.from_wire(message["snapshot"])
+        if len(fds) != len(its.numbers):
+            raise BadRequest("numbers and descriptors differ")
+        while fds:
+            given.append(_socket_of(fds[-1]))
+            fds.pop()
+    except BaseException:
+        wire.close_all(fds)
+        for sock in given:
+            sock.close()
+        raise
+    return its, given[::-1]
+
+
+def _socket_of(fd: int) -> socket:
+    try:
+        return socket(fileno=fd)
+    except OSError as error:
+        raise BadRequest(f"a descriptor is no socket: {error}") from error
 
 
 def _spawned(result: Spawned | StartFailed) -> Any:

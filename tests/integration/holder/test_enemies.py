@@ -32,6 +32,30 @@ MESSAGES: list[bytes] = [
 ]  # fmt: skip
 
 
+_WHOLE = {"key": "k", "host": "127.0.0.1", "port": 1, "sides": {}, "order": [], "guard": 1, "active": "A"}
+SNAPSHOTS: tuple[object, ...] = (None, [], {}, {"key": "k"}, {**_WHOLE, "numbers": [1, 2]})
+
+
+def test_descriptors_of_what_cannot_be_restored_are_closed(tmp_path: Path) -> None:
+    """Each is answered, so that it was read for certain. They are no sockets, and no snapshot is one of theirs."""
+
+    async def story(node: Node) -> None:
+        before = descriptors(node.client.holder.pid)
+        with wire.new_socket() as sock:
+            sock.setblocking(True)
+            wire.connect(sock, node.folder)
+            for snapshot in SNAPSHOTS:
+                for fds in ([0], [0, 1]):
+                    wire.send(sock, wire.encode({"id": 1, "call": "restore", "snapshot": snapshot}), fds)
+                    while (answer := wire.receive(sock)) is not None and "id" not in answer[0]:
+                        pass
+                    assert answer is not None
+                    assert answer[0]["error"]["code"], answer
+            assert descriptors(node.client.holder.pid) == before + 1  # the connection's own
+
+    run_with_node(tmp_path, story)
+
+
 def test_messages_that_are_none(tmp_path: Path) -> None:
     async def story(node: Node) -> None:
         await node.listen()
