@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_NAMES = 50
-_LONGEST_NAME = 300
+LONGEST_NAME = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class TestCounts:
 
 def name_of(suite: str, name: str) -> str:
     """What people call a test: `suite: name`, of bounded length."""
-    return (f"{suite}: {name}" if suite else name)[:_LONGEST_NAME]
+    return (f"{suite}: {name}" if suite else name)[:LONGEST_NAME]
 
 
 def added(counts: Iterable[TestCounts]) -> TestCounts | None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from app.domain import stages, tested
+from app.domain import stages
 from app.domain.events import Event
 from app.domain.policy import parse_policy
 from app.domain.tested import TestCounts
-from app.infrastructure import junit
 from app.infrastructure.db.deployment_rows import Loaded
 from app.infrastructure.db.engine import Raw
+from app.infrastructure.junit.reading import Reports
 from app.infrastructure.sandbox.spec import SandboxOutcome
 from app.infrastructure.workspaces import Workspace, workspace
 from app.orchestrator import outcomes
@@ -25,6 +25,7 @@ from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.stage_commands import CommandFailed, StageCommand, StageWatch, run_command, tail_of
 from app.orchestrator.verdict import Verdict, report, reported
+from app.orchestrator.watched_work import watched
 from config.settings import Settings
 
 _SUBJECT = """
@@ -42,7 +43,6 @@ with passed as (
 )
 update built_artifacts set tree_digest = null where release_id = %(release_id)s
 """
-_MOST_COMPLAINTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,11 @@ def run_tests(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
 
 
 def _test(orchestrator: Orchestrator, claimed: ClaimedStage, subject: Subject, place: Workspace) -> Verdict:
-    _unpack(orchestrator.settings, subject, place.tree, StageWatch(orchestrator, claimed))
+    watch = StageWatch(orchestrator, claimed)
+    _unpack(orchestrator.settings, subject, place.tree, watch)
     asked = subject.manifest["test"]
-    junit.remove_reports(place.tree, asked.get("report"))
+    reports = Reports(place.tree, asked.get("report"), place.folder / "reports")
+    watched(watch, reports.clear)
     outcome = run_command(
         orchestrator,
         claimed,
@@ -94,8 +96,8 @@ def _test(orchestrator: Orchestrator, claimed: ClaimedStage, subject: Subject, p
             {"HOTSWAP_MODULE": subject.module, "HOTSWAP_VERSION": subject.version},
         ),
     )
-    counts, complaints = _counts(place.tree, asked.get("report"))
-    return _verdict(outcome, counts, complaints, tail_of(place.log))
+    answer = watched(watch, reports.read)
+    return _verdict(outcome, answer.counts, list(answer.complaints), tail_of(place.log))
 
 
 def _unpack(settings: Settings, subject: Subject, tree: Path, watch: StageWatch) -> None:
@@ -103,18 +105,6 @@ def _unpack(settings: Settings, subject: Subject, tree: Path, watch: StageWatch)
         unpack_source(settings, subject.digest, tree, watch)
     else:
         unpack_built(settings, subject.tree_digest, tree, watch)
-
-
-def _counts(tree: Path, pattern: str | None) -> tuple[TestCounts | None, list[str]]:
-    """What all reports say together, and what is wrong with some."""
-    counts, complaints = [], []
-    for path in junit.find_reports(tree, pattern):
-        try:
-            counts.append(junit.read_report(path))
-        except (junit.ReportInvalid, OSError) as error:
-            name = str(path.relative_to(tree)).encode("utf-8", "backslashreplace").decode()
-            complaints.append(f"{name} {error if isinstance(error, junit.ReportInvalid) else error.strerror}")
-    return tested.added(counts), complaints[:_MOST_COMPLAINTS]
 
 
 def _verdict(outcome: SandboxOutcome, counts: TestCounts | None, complaints: list[str], tail: str) -> Verdict:

@@ -7,11 +7,13 @@ The folder is the operator's, but its files come from elsewhere: sizes are bound
 from __future__ import annotations
 
 import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _LONGEST_ENTRY = 8 * 1024 * 1024
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
@@ -57,7 +59,7 @@ def contents(
         yield from _zipped(folder / source, source, broken, members)
         return
     try:
-        with (folder / source).open("rb") as file:
+        with _opened(folder / source) as file:
             content = file.read(_LONGEST_ENTRY + 1)
     except OSError:
         content = b""
@@ -67,9 +69,18 @@ def contents(
         broken(source)
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Raises OSError for whatever is no regular file: a link may lead anywhere, a pipe is waited for without end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
 def _zipped(path: Path, source: str, broken: Broken, members: Collection[str] | None) -> Iterator[tuple[Place, bytes]]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as file, zipfile.ZipFile(file) as archive:
             for entry in archive.infolist() if members is None else map(archive.getinfo, sorted(members)):
                 if entry.filename.endswith(".json"):
                     place = Place(source, entry.filename)

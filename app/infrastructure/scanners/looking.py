@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-import app
 from app.domain.findings import Finding, Severity
 from app.infrastructure.sandbox.capabilities import Capabilities
+from app.infrastructure.sandbox.own_program import READABLE, own_program
 from app.infrastructure.sandbox.removal import remove_tree
 from app.infrastructure.sandbox.runner import run
 from app.infrastructure.sandbox.spec import (
@@ -51,8 +50,7 @@ _SHARE = 0.8
 _LONGEST_REPORT = 16 * MIB
 _LONGEST_PLACE = 4096
 _LONGEST_LOG = 4096
-_PACKAGE = Path(str(app.__file__)).resolve().parent
-_PROGRAM = _PACKAGE / "infrastructure" / "scanners" / "inside" / "start.py"
+_PROGRAM = "app.infrastructure.scanners.inside.program"
 
 
 def look_through(
@@ -75,11 +73,11 @@ def look_through(
     remove_tree(folder)
     folder.mkdir(mode=0o755)
     # Seen as /workspace in a mount namespace, under its own name otherwise: both are where the program starts.
-    command = (sys.executable, "-I", "-B", "-X", "utf8", os.fspath(_PROGRAM), os.fspath(tree), "report")
+    arguments = (os.fspath(tree), "report", f"{limits.wall_seconds * _SHARE:.1f}")
     spec = SandboxSpec(
-        command=(*command, f"{limits.wall_seconds * _SHARE:.1f}"),
+        command=own_program(_PROGRAM, arguments),
         workspace=folder,
-        readable=tuple(dict.fromkeys((Path(sys.base_prefix), Path(sys.prefix), _PACKAGE, tree))),
+        readable=(*READABLE, tree),
         limits=limits,
         require=require | {Claim.NETWORK},
     )

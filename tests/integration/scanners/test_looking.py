@@ -188,7 +188,9 @@ def program(place: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Another program in the scanner's place: what a parser that was taken over could do at worst."""
     path = place / "tree" / "program.py"
     path.write_text("import json, os, sys\ntree, report = sys.argv[1:3]\n" + code)
-    monkeypatch.setattr(looking, "_PROGRAM", path)
+    monkeypatch.setattr(
+        looking, "own_program", lambda _, arguments: (sys.executable, "-I", os.fspath(path), *arguments)
+    )
 
 
 SOUND = {**report_json(Report()), "failure": None}

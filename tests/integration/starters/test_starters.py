@@ -18,7 +18,11 @@ import pytest
 from agent.archive import inspect, pack_bytes
 from agent.manifest import HookEvent, Kind, lint
 from app.cli.init import Language
-from app.infrastructure.junit import find_reports, read_report
+from app.domain.tested import TestCounts
+from app.infrastructure.junit.finding import find_reports
+from app.infrastructure.junit.parsing import open_report, read_report
+from app.infrastructure.junit.patterns import Patterns
+from app.infrastructure.junit.reading import USUAL_PLACES
 from app.infrastructure.sandbox.removal import remove_tree
 from app.infrastructure.sandbox.runner import run
 from app.infrastructure.sandbox.spec import SandboxSpec
@@ -33,6 +37,11 @@ BREAKS = {
     Language.JAVA: ("src/Service.java", "Answer(404", "Answer(200"),
     Language.STATIC: ("site/index.html", 'href="about.html"', 'href="abuot.html"'),
 }
+
+
+def counts_of(report: Path) -> TestCounts:
+    with open_report(report) as file:
+        return read_report(file, 1000)
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,10 @@ def test_it_builds_the_same_twice_and_its_tests_pass_on_what_was_built(
     assert not list(again.folder.rglob("*[tT]est*"))  # what is deployed has what it needs
     done = module.source.tested()
     assert done.returncode == 0, done.stdout + done.stderr
-    (report,) = find_reports(module.source.folder, None)
-    counts = read_report(report)
+    complaints: list[str] = []
+    (report,) = find_reports(module.source.folder, Patterns(USUAL_PLACES), complaints.append)
+    assert complaints == []
+    counts = counts_of(module.source.folder / report)
     assert counts.total >= 2
     assert counts.passed == counts.total
 
@@ -96,7 +107,7 @@ def test_a_test_that_fails_is_named_and_ends_the_run_with_another_code(language:
     module.change(*BREAKS[language])
     module.built()
     assert module.tested().returncode != 0
-    counts = read_report(module.folder / "reports" / "junit.xml")
+    counts = counts_of(module.folder / "reports" / "junit.xml")
     assert counts.failed == len(counts.failing) >= 1
 
 

@@ -1,17 +1,24 @@
-"""JUnit XML from hostile hands."""
+"""Reports of tests from hostile hands: patterns, trees, and JUnit XML."""
 
 from __future__ import annotations
 
+import io
+import json
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
+from encodings.aliases import aliases
 from pathlib import Path
 
 import pytest
 
 from app.domain.tested import MOST_NAMES, TestCounts, added
-from app.infrastructure import junit
-from app.infrastructure.junit import ReportInvalid, find_reports, read_report
+from app.infrastructure.junit import finding, parsing, patterns, program
+from app.infrastructure.junit.answer import LONGEST, Answer, AnswerInvalid, parse_answer
+from app.infrastructure.junit.finding import find_reports
+from app.infrastructure.junit.parsing import ReportInvalid, open_report, read_report
+from app.infrastructure.junit.patterns import Patterns
+from app.infrastructure.junit.program import Reading, clear
+from app.infrastructure.junit.reading import USUAL_PLACES
 from app.infrastructure.sandbox.removal import remove_tree
 
 USUAL = """<?xml version="1.0"?>
@@ -24,22 +31,46 @@ USUAL = """<?xml version="1.0"?>
 """
 
 
-def report(tmp_path: Path, text: str | bytes) -> TestCounts:
-    path = tmp_path / "junit.xml"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return read_report(path)
+def report(text: str | bytes, most_cases: int = 10_000) -> TestCounts:
+    return read_report(io.BytesIO(text.encode() if isinstance(text, str) else text), most_cases)
 
 
-def test_counts_and_failing_names(tmp_path: Path) -> None:
-    counts = report(tmp_path, USUAL)
+def found(tree: Path, *asked: str) -> tuple[list[str], list[str]]:
+    complaints: list[str] = []
+    return sorted(find_reports(tree, Patterns(asked or USUAL_PLACES), complaints.append)), complaints
+
+
+def put(tree: Path, *names: str) -> None:
+    for name in names:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(USUAL)
+
+
+def read(tree: Path, *asked: str, seconds: float = 60) -> Answer:
+    return Reading(tree, seconds, Clock()).all(Patterns(asked or USUAL_PLACES))
+
+
+class Clock:
+    """A second passes with every look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def test_counts_and_failing_names() -> None:
+    counts = report(USUAL)
     assert counts == TestCounts(4, 2, 1, ("tests.test_a: test_fails", "test_errs"))
     assert counts.passed == 1
     assert counts.sentence() == "4 tests: 1 passed, 2 failed, 1 skipped (failed: tests.test_a: test_fails, test_errs)"
 
 
-def test_names_are_bounded_and_all_are_counted(tmp_path: Path) -> None:
+def test_names_are_bounded_and_all_are_counted() -> None:
     case = f'<testcase name="{"n" * 5000}"><failure/></testcase>'
-    counts = report(tmp_path, f"<testsuite>{case * 200}</testsuite>")
+    counts = report(f"<testsuite>{case * 200}</testsuite>")
     assert counts.failed == 200
     assert len(counts.failing) == MOST_NAMES
     assert max(map(len, counts.failing)) == 300
@@ -55,43 +86,45 @@ def test_names_are_bounded_and_all_are_counted(tmp_path: Path) -> None:
         ("<testsuite><testcase>", "no XML"),
         (b"\xff\xfe\x00binary", "no XML"),
         ("<testsuite>" + "<testsuite>" * 100, "elements deep"),
+        ('<?xml version="1.0" encoding="utf-7-x"?><testsuite/>', "no XML: unknown encoding"),
+        ("<testsuite>" + "<testcase/>" * 10_001 + "</testsuite>", "more test cases"),
     ],
 )
-def test_what_is_no_report_is_refused_by_name(tmp_path: Path, text: str | bytes, complaint: str) -> None:
+def test_what_is_no_report_is_refused_by_name(text: str | bytes, complaint: str) -> None:
     with pytest.raises(ReportInvalid, match=complaint):
-        report(tmp_path, text)
+        report(text)
+
+
+def test_whatever_encoding_a_report_names_costs_that_report_alone(tmp_path: Path) -> None:
+    names = sorted({*aliases, *aliases.values(), "undefined", "idna", "punycode", "../x", "raw_unicode_escape"})
+    put(tmp_path, "sound.xml")
+    for name in names:
+        text = f'<?xml version="1.0" encoding="{name}"?><testsuite><testcase/></testsuite>'
+        (tmp_path / "odd.xml").write_text(text)
+        counts = read(tmp_path, "*.xml").counts
+        assert counts is not None
+        assert counts.total in (4, 5), name
 
 
 def test_a_hundred_megabytes_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     with path.open("wb") as file:
         file.truncate(100 * 1024**2)
-    with pytest.raises(ReportInvalid, match="more than 32 MiB"):
-        read_report(path)
+    assert read(tmp_path) == Answer(None, ("junit.xml has more than 32 MiB",))
 
 
 def test_neither_links_nor_pipes_are_read(tmp_path: Path) -> None:
-    (tmp_path / "real.xml").write_text(USUAL)
+    put(tmp_path, "real.xml", "outside/a.xml")
     (tmp_path / "junit.xml").symlink_to("real.xml")
     os.mkfifo(tmp_path / "report.xml")
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside/a.xml").write_text(USUAL)
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/reports").symlink_to(tmp_path / "outside")
-    assert find_reports(tmp_path, None) == []
-    assert find_reports(tmp_path / "tree", None) == []
+    assert found(tmp_path) == ([], [])
+    assert found(tmp_path / "tree") == ([], [])
     with pytest.raises(OSError, match="symbolic"):
-        read_report(tmp_path / "junit.xml")
+        open_report(tmp_path / "junit.xml")
     with pytest.raises(ReportInvalid, match="no file"):
-        read_report(tmp_path / "report.xml")
-
-
-def test_the_usual_places_and_a_pattern(tmp_path: Path) -> None:
-    for name in ("target/surefire-reports/TEST-a.xml", "test-results/deep/b.xml", "elsewhere/c.xml"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(USUAL)
-    assert [path.name for path in find_reports(tmp_path, None)] == ["TEST-a.xml", "b.xml"]
-    assert [path.name for path in find_reports(tmp_path, "elsewhere/*.xml")] == ["c.xml"]
+        open_report(tmp_path / "report.xml")
 
 
 @pytest.mark.parametrize(
@@ -99,65 +132,154 @@ def test_the_usual_places_and_a_pattern(tmp_path: Path) -> None:
     [
         ("**/*.xml", ["a.xml", "deep/b.xml", "deep/er/c.xml", "deep/er/d1.xml"]),
         ("deep/**/?.xml", ["deep/b.xml", "deep/er/c.xml"]),
-        ("*/*.xml", ["deep/b.xml"]),
+        ("./*/*.xml", ["deep/b.xml"]),
         ("deep/e*/[cd]*.xml", ["deep/er/c.xml", "deep/er/d1.xml"]),
         ("**/er/**/**/c.xml", ["deep/er/c.xml"]),
+        ("**b.xml", []),
+        ("deep/**b.xml", ["deep/b.xml"]),
         ("a.xml/*", []),
         ("../*.xml", []),
-        ("/" + "**/*" * 40, []),
+        ("**", []),
+        (".", []),
+        ("[", []),
         ("**/" * 30 + "*" + "a*" * 100 + "b", []),
     ],
 )
 def test_patterns_are_those_of_a_shell_whatever_they_are(tmp_path: Path, pattern: str, names: list[str]) -> None:
-    for name in ("a.xml", "deep/b.xml", "deep/er/c.xml", "deep/er/d1.xml", "a" * 250):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(USUAL)
-    assert [os.fspath(path.relative_to(tmp_path)) for path in find_reports(tmp_path, pattern)] == names
+    put(tmp_path, "a.xml", "deep/b.xml", "deep/er/c.xml", "deep/er/d1.xml", "a" * 250)
+    assert found(tmp_path, pattern) == (names, [])
 
 
-def test_folders_that_cannot_be_read_or_named_raise_nothing(tmp_path: Path) -> None:
-    """A test may leave any mode and any depth behind; what cannot be opened is a complaint of its reader."""
-    (tmp_path / "junit.xml").write_text(USUAL)
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports/a.xml").write_text(USUAL)
+def test_the_usual_places(tmp_path: Path) -> None:
+    put(tmp_path, "target/surefire-reports/TEST-a.xml", "test-results/deep/b.xml", "elsewhere/c.xml")
+    assert found(tmp_path) == (["target/surefire-reports/TEST-a.xml", "test-results/deep/b.xml"], [])
+
+
+@pytest.mark.parametrize("pattern", ["**/" * 7 + "*.xml", "**/d/" * 40 + "*.xml", "**/*/" * 40 + "x"])
+def test_each_folder_is_listed_once_and_each_name_held_against_a_part_once(
+    tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What took a pattern of seven `**` in a chain of 150 folders longer than anybody waits."""
+    (tmp_path / "/".join(["d"] * 150)).mkdir(parents=True)
+    listed: list[str] = []
+    fitted: list[str] = []
+    entries, compiled = finding._entries, patterns._compiled
+
+    def listing(tree: Path, folder: str, most: int, complain: finding.Complain) -> list[os.DirEntry[str]]:
+        listed.append(folder)
+        return entries(tree, folder, most, complain)
+
+    def compiling(part: str) -> patterns.Fits:
+        fits = compiled(part)
+
+        def counted(name: str) -> object:
+            fitted.append(name)
+            return fits(name)
+
+        return counted
+
+    monkeypatch.setattr(finding, "_entries", listing)
+    monkeypatch.setattr(patterns, "_compiled", compiling)
+    names, complaints = found(tmp_path, pattern)
+    assert names == []
+    assert len(listed) == len(set(listed)) <= finding.DEEPEST + 1
+    assert len(fitted) <= 2 * len(listed), "two different parts at most"
+    assert len(complaints) == 1
+    assert complaints[0].endswith("more than 100 folders deep")
+
+
+def test_only_so_many_entries_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "MOST_ENTRIES", 5)
+    put(tmp_path, *(f"reports/{number}.xml" for number in range(9)))
+    names, complaints = found(tmp_path)
+    assert len(names) <= 5
+    assert complaints == ["more than 5 files and folders are not looked through"]
+
+
+def test_folders_too_deep_to_be_named_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "a.xml")
     here = os.open(tmp_path, os.O_RDONLY)
-    os.mkdir("test-results", dir_fd=here)
-    below = os.open("test-results", os.O_RDONLY, dir_fd=here)
     for _ in range(60):
-        os.mkdir("d" * 200, dir_fd=below)
-        deeper = os.open("d" * 200, os.O_RDONLY, dir_fd=below)
-        os.close(below)
-        below = deeper
-    os.close(below)
+        os.mkdir("d" * 200, dir_fd=here)
+        deeper = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
     os.close(here)
-    code = (
-        "import os, sys; from pathlib import Path; from app.infrastructure.junit import find_reports, read_report\n"
-        "if os.geteuid() == 0: os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
-        "for path in find_reports(Path.cwd(), None):\n"
-        "    try: read_report(path); print(path.name, 'read')\n"
-        "    except OSError as error: print(path.name, error.strerror)\n"
-    )
-    # Where the test is root, the reader is another user, to whom a mode means something.
-    (tmp_path / "reports").chmod(0o444)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(tmp_path.parent.parent.parent):
-            folder.chmod(folder.stat().st_mode | 0o755)
-    told = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": os.fspath(Path(__file__).resolve().parents[3])},
-    )  # fmt: skip
-    assert told.stdout.splitlines() == ["junit.xml read", "a.xml Permission denied"], told.stderr
-    remove_tree(tmp_path / "test-results")
+    names, complaints = found(tmp_path, "**/*.xml")
+    assert names == ["a.xml"]
+    assert len(complaints) == 1
+    assert "cannot be looked into: File name too long" in complaints[0]
+    remove_tree(tmp_path / ("d" * 200))
 
 
-def test_only_so_many_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(junit, "MOST_FILES", 3)
-    (tmp_path / "reports").mkdir()
-    for number in range(9):
-        (tmp_path / f"reports/{number}.xml").write_text(USUAL)
-    assert len(find_reports(tmp_path, None)) == 3
+@pytest.mark.parametrize(
+    ("limit", "value", "total", "complaint"),
+    [
+        ("MOST_FILES", 3, 12, "there are more than 3 reports: those from reports/3.xml on are not read"),
+        ("MOST_BYTES", 3 * len(USUAL), 12, "reports/3.xml brings all reports to more than 0 MiB"),
+        ("MOST_CASES", 13, 12, "reports/3.xml brings more test cases than are counted"),
+    ],
+)
+def test_all_reports_together_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, total: int, complaint: str
+) -> None:
+    monkeypatch.setattr(program, limit, value)
+    put(tmp_path, *(f"reports/{number}.xml" for number in range(9)))
+    answer = read(tmp_path)
+    assert answer.counts is not None
+    assert answer.counts.total == total
+    assert answer.complaints[0] == complaint
+
+
+def test_the_time_is_bounded_and_what_was_read_counts(tmp_path: Path) -> None:
+    put(tmp_path, *(f"reports/{number}.xml" for number in range(9)))
+    answer = read(tmp_path, seconds=7)
+    assert answer.counts is not None
+    assert 4 <= answer.counts.total < 36
+    assert answer.complaints[-1] == "the time for reading is used up: not all reports are read"
+
+
+def test_the_first_complaints_are_told_and_all_are_counted(tmp_path: Path) -> None:
+    for number in range(30):
+        put(tmp_path, f"reports/{number:02}.xml")
+        (tmp_path / f"reports/{number:02}.xml").write_text("no")
+    answer = read(tmp_path)
+    assert len(answer.complaints) == 11
+    assert answer.complaints[-1] == "and 20 more"
+
+
+def test_those_from_before_are_taken_away(tmp_path: Path) -> None:
+    put(tmp_path, "junit.xml", "reports/a.xml", "reports/a.txt")
+    assert clear(tmp_path, Patterns(USUAL_PLACES)) == Answer()
+    assert found(tmp_path, "**/*") == (["reports/a.txt"], [])
+
+
+def test_an_answer_comes_back_as_it_was_and_fits() -> None:
+    full = Answer(TestCounts(9999, 60, 1, ("\U0001f600" * 300,) * MOST_NAMES), ("\U0001f600" * 300,) * 11)
+    assert parse_answer(full.dumps().encode()) == full
+    assert len(full.dumps()) < LONGEST
+    assert parse_answer(Answer(None, ("a\0b\udcff",)).dumps().encode()) == Answer(None, ("a\\x00b\\xff",))
+
+
+def _wrong() -> Iterator[bytes]:
+    yield from (b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"{}")
+    for counts in ([1], [1, 2, 0, []], [-1, 0, 0, []], [True, 0, 0, []], [1, 0, 0, ["a"]], [1, 1, 0, ["a" * 301]], 7):
+        yield json.dumps({"counts": counts, "complaints": []}).encode()
+    for complaints in (["a"] * 12, [1], "a", ["a" * 301]):
+        yield json.dumps({"counts": None, "complaints": complaints}).encode()
+
+
+@pytest.mark.parametrize("line", list(_wrong()))
+def test_an_answer_is_a_strangers_word(line: bytes) -> None:
+    with pytest.raises(AnswerInvalid):
+        parse_answer(line)
 
 
 def test_reports_are_added_up() -> None:
     assert added([]) is None
     assert added([TestCounts(2, 1, 0, ("a",)), TestCounts(3, 1, 1, ("b",))]) == TestCounts(5, 2, 1, ("a", "b"))
+
+
+def test_a_report_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "_PIECE", 7)
+    assert report(USUAL).total == 4

@@ -292,3 +292,16 @@ def test_no_data_makes_no_sound_of_an_index_either(tmp_path: Path) -> None:
 def test_an_index_that_cannot_be_written_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written"):
         known_vulnerabilities([REQUESTS], data, index=tmp_path / "none" / "osv.index")
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for, without end."""
+    folder = tmp_path / "osv"
+    write(folder, ON_REQUESTS)
+    for name in ("pipe.json", "pipe.zip"):
+        os.mkfifo(folder / name)
+    (tmp_path / "elsewhere.json").write_text(json.dumps(ON_REQUESTS))
+    (folder / "link.json").symlink_to(tmp_path / "elsewhere.json")
+    result = known_vulnerabilities([REQUESTS], folder)
+    assert [finding.rule for finding in result.findings] == ["osv.GHSA-x84v"]
+    assert all(name in result.sentence() for name in ("link.json", "pipe.json", "pipe.zip"))

@@ -1,6 +1,6 @@
 """The program in the sandbox: looks through a tree and writes one report.
 
-    start.py TREE REPORT SECONDS
+    start.py app.infrastructure.scanners.inside.program TREE REPORT SECONDS
 
 It ends with 0 and a report, or without one. Its parts fail file by file: what cannot be looked at is left out, counted
 and named. `REPORT.at` holds the name of the file that it is at, for when it does not come to an end.

@@ -1,6 +1,7 @@
-"""Starts the program where only the folder of the package `app` can be read, not the one that it lies in.
+"""Starts a program of ours in the sandbox, where only the folder of the package `app` can be read, not the one that it
+lies in.
 
-Run as a file, by an isolated interpreter: `python -I -B start.py TREE REPORT SECONDS`.
+Run as a file, by an isolated interpreter: `python -I -B start.py MODULE ARGUMENT ...` calls `MODULE.main(arguments)`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 
 def _start() -> None:
-    folder = Path(__file__).resolve().parents[3]
+    folder = Path(__file__).resolve().parents[2]
     found = importlib.util.spec_from_file_location(
         "app", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
@@ -21,8 +22,7 @@ def _start() -> None:
     package = importlib.util.module_from_spec(found)
     sys.modules["app"] = package
     found.loader.exec_module(package)
-    program = importlib.import_module("app.infrastructure.scanners.inside.program")
-    program.main(sys.argv[1:])
+    importlib.import_module(sys.argv[1]).main(sys.argv[2:])
 
 
 if __name__ == "__main__":
