@@ -26,7 +26,8 @@ from agent.signatures import Digest
 from app.domain.errors import NotFound, Unavailable
 from app.infrastructure.artifacts import ArtifactStore, archive_limits, unwritable
 from app.infrastructure.trees import Look, TreeTooLarge, pack_tree, unpack_tree
-from app.orchestrator.stage_commands import CommandFailed, StageWatch
+from app.orchestrator.stage_commands import CommandFailed
+from app.orchestrator.stage_watch import StageWatch
 from config.settings import Settings
 
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -29,7 +29,8 @@ from app.orchestrator import outcomes
 from app.orchestrator.build_output import keep_output, keep_tree, unpack_source
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.stage_commands import CommandFailed, StageCommand, StageWatch, run_command, tail_of
+from app.orchestrator.stage_commands import CommandFailed, StageCommand, run_command, tail_of
+from app.orchestrator.stage_watch import StageWatch, TookTooLong
 from app.orchestrator.verdict import Verdict, report, reported
 
 _SUBJECT = """
@@ -95,7 +96,7 @@ def build(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
             made = _make(orchestrator, claimed, source, place, began)
             if isinstance(made, Verdict):
                 return report(orchestrator, claimed, made)
-    except (BuilderKeyUnusable, CommandFailed) as failure:
+    except (BuilderKeyUnusable, CommandFailed, TookTooLong) as failure:
         return report(orchestrator, claimed, Verdict(False, str(failure)))
     return _report_built(orchestrator, claimed, source, made, key)
 
@@ -128,7 +129,7 @@ def _make(
     try:
         digest, size = keep_output(settings, place.tree, asked["output"], manifest, watch)
         tree = keep_tree(settings, place.tree, watch) if source.manifest.get("test") else None
-    except CommandFailed as failure:
+    except (CommandFailed, TookTooLong) as failure:
         return Verdict(False, str(failure), tail_of(place.log), details)
     with orchestrator.database.raw() as connection:
         ended: Any = connection.execute("select hotswap_now()").fetchone()

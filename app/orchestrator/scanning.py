@@ -23,7 +23,7 @@ from app.infrastructure.signing import BuilderKeyUnusable, trusted_builders
 from app.orchestrator import scan_findings
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.stage_watch import TookTooLong, watched
+from app.orchestrator.stage_watch import StageWatch, TookTooLong, watched
 from app.orchestrator.verdict import Verdict, report
 
 LONGEST = 900.0
@@ -70,8 +70,8 @@ def scan(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
     """Look through the release as it lies in the store, its source (step 1) or what was built of it (step 2), and
     report. Returns the message. Raises Abandoned, Stopped, OSError, Unavailable."""
     try:
-        with watched(orchestrator, claimed, LONGEST) as end:
-            verdict = _scanned(orchestrator, claimed, end)
+        watch = StageWatch(orchestrator, claimed, LONGEST)
+        verdict = watched(watch, lambda end: _scanned(orchestrator, claimed, end))
     except TookTooLong as late:
         verdict = Verdict(False, f"the scan was broken off: {late}")
     return report(orchestrator, claimed, verdict)

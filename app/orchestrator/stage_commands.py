@@ -31,32 +31,18 @@ from app.infrastructure.sandbox.spec import (
 )
 from app.infrastructure.stage_logs import StageLogWriter
 from app.infrastructure.workspaces import Workspace
-from app.orchestrator.claims import STAGE_BUDGET, ClaimedStage
+from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
+from app.orchestrator.stage_watch import LOOK_EVERY, Abandoned, Stopped
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 0.5
 LAST_CARRY = 30.0
 """Seconds for which a log's end is tried to be written to a database that is away."""
 TAIL_BYTES = 4096
-_LAST_MINUTE = 60.0
-"""Seconds before the end of the stage's budget in which nothing is begun: so the stage says itself what took long."""
-_HELD = """
-select from stages
- where id = %(stage_id)s and attempt = %(attempt)s and status = 'Running' and not claimable
-"""
 # Of zip files and their like, which know no time before 1980: what the same source makes shall be the same bytes.
 _SOURCE_DATE = "315532800"
-
-
-class Abandoned(Exception):
-    """The stage is not this attempt's any more: what was made is thrown away, and nothing is reported."""
-
-
-class Stopped(Exception):
-    """This process is to end: the stage is to be handed back, and its next attempt begins elsewhere."""
 
 
 class CommandFailed(Exception):
@@ -127,40 +113,6 @@ def tail_of(file: Path) -> str:
         opened.seek(0, 2)
         opened.seek(max(0, opened.tell() - TAIL_BYTES))
         return opened.read().decode("utf-8", "replace")
-
-
-class StageWatch:
-    """Says whether work on a stage still counts, from where the claim was taken on; for one thread."""
-
-    def __init__(self, orchestrator: Orchestrator, claimed: ClaimedStage) -> None:
-        self._database = orchestrator.database
-        self._stopping = orchestrator.stopping
-        self._values = {"stage_id": claimed.stage_id, "attempt": claimed.attempt}
-        self._deadline = time.monotonic() + STAGE_BUDGET - _LAST_MINUTE
-        self._next = 0.0
-
-    def look(self) -> None:
-        """To be called between pieces of work, as often as one likes. Raises Abandoned, Stopped, CommandFailed (the
-        stage's time is used up)."""
-        if self._stopping.is_set():
-            raise Stopped
-        now = time.monotonic()
-        if now < self._next:
-            return
-        if now > self._deadline:
-            raise CommandFailed(f"the stage's {STAGE_BUDGET:.0f} s are used up while files are copied")
-        if not self._is_held():
-            raise Abandoned
-        self._next = time.monotonic() + LOOK_EVERY
-
-    def _is_held(self) -> bool:
-        """A database that is away is asked again; the work goes on meanwhile."""
-        try:
-            with self._database.single() as connection:
-                return connection.execute(_HELD, self._values).fetchone() is not None
-        except (psycopg.Error, SQLAlchemyError) as error:
-            log.warning("it cannot be asked who holds a stage: %s", str(error).strip().splitlines()[0])
-            return True
 
 
 class _Carrier(threading.Thread):

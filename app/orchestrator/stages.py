@@ -16,7 +16,7 @@ from app.orchestrator import building, claims, lanes, outcomes, scanning, testin
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
 from app.orchestrator.settling import settled
-from app.orchestrator.stage_commands import Abandoned, Stopped
+from app.orchestrator.stage_watch import Abandoned, Stopped
 from app.orchestrator.validating import validate
 from app.orchestrator.verdict import Verdict, report
 

@@ -23,9 +23,9 @@ from app.orchestrator import outcomes
 from app.orchestrator.build_output import unpack_built, unpack_source
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.stage_commands import CommandFailed, StageCommand, StageWatch, run_command, tail_of
+from app.orchestrator.stage_commands import CommandFailed, StageCommand, run_command, tail_of
+from app.orchestrator.stage_watch import StageWatch, TookTooLong, watched
 from app.orchestrator.verdict import Verdict, report, reported
-from app.orchestrator.watched_work import watched
 from config.settings import Settings
 
 _SUBJECT = """
@@ -72,7 +72,7 @@ def run_tests(orchestrator: Orchestrator, claimed: ClaimedStage) -> str:
     try:
         with workspace(orchestrator.settings.workspaces, claimed.stage_id, claimed.attempt) as place:
             verdict = _test(orchestrator, claimed, subject, place)
-    except CommandFailed as failure:
+    except (CommandFailed, TookTooLong) as failure:
         verdict = Verdict(False, str(failure))
     if not verdict.succeeded:
         return report(orchestrator, claimed, verdict)

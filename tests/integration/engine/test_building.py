@@ -24,10 +24,11 @@ from app.infrastructure.artifacts import ArtifactStore
 from app.infrastructure.sandbox import runner
 from app.infrastructure.sandbox.capabilities import Capabilities
 from app.infrastructure.stage_logs import StageLogWriter, all_pieces
-from app.orchestrator import build_output, building, claims, stage_commands
+from app.orchestrator import build_output, building, claims, stage_watch
 from app.orchestrator.claims import ClaimedStage
 from app.orchestrator.node_operations import command
-from app.orchestrator.stage_commands import Abandoned, CommandFailed
+from app.orchestrator.stage_commands import CommandFailed
+from app.orchestrator.stage_watch import Abandoned
 from deploy.local.postgres import Postgres
 from tests.integration.engine.conftest import Lab
 from tests.integration.engine.sources import BUILD, DEPLOY, SCAN, TEST, Works
@@ -214,7 +215,7 @@ def test_a_manifest_as_large_as_the_disk_is_not_read(works: Works, tmp_path: Pat
     with (tmp_path / "tree/dist/hotswap.yaml").open("wb") as file:
         file.truncate(512 * 1024**2)
     claimed = ClaimedStage(uuid7(), uuid7(), 1, BUILD)
-    watch = stage_commands.StageWatch(works.lab.orchestrator, claimed)
+    watch = stage_watch.StageWatch(works.lab.orchestrator, claimed)
     tracemalloc.start()
     try:
         with pytest.raises(CommandFailed, match=r"a hotswap\.yaml of its own"):
@@ -271,7 +272,7 @@ def test_copying_ends_when_the_stage_is_wanted_no_more(
     kind = TEST if step == "unpack the tree" else BUILD
     if kind is TEST:
         works.execute(deployment, BUILD)
-    monkeypatch.setattr(stage_commands, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(stage_watch, "LOOK_EVERY", 0.0)
 
     def happens() -> None:
         if reason == "cancelled":
@@ -279,7 +280,7 @@ def test_copying_ends_when_the_stage_is_wanted_no_more(
         elif reason == "stopped":
             works.lab.orchestrator.stopping.set()
         else:
-            monkeypatch.setattr(stage_commands, "STAGE_BUDGET", 0.0)
+            monkeypatch.setattr(stage_watch, "STAGE_BUDGET", 0.0)
 
     def late(copy: Callable[..., Any]) -> Callable[..., Any]:
         def copying(*given: Any, **named: Any) -> Any:
@@ -303,7 +304,7 @@ def test_copying_ends_when_the_stage_is_wanted_no_more(
             assert (stage["claimable"], stage["losses"]) == (True, 0)
         case _:
             assert stage["status"] == "Failed"
-            assert "are used up while files are copied" in stage["message"]
+            assert "s are used up" in stage["message"]
     assert works.left_behind() == []
 
 

@@ -19,7 +19,7 @@ from app.infrastructure.osv.lookup import known_vulnerabilities
 from app.infrastructure.scanners.report import Report
 from app.orchestrator import scan_findings, scanning, stage_logs
 from app.orchestrator.context import Orchestrator
-from app.orchestrator.stage_commands import Abandoned
+from app.orchestrator.stage_watch import Abandoned
 from tests.integration.engine.conftest import Lab
 from tests.integration.engine.sources import BUILD, DEPLOY, SCAN, TEST, Works
 
@@ -358,7 +358,7 @@ def test_a_scan_has_a_time_limit_of_its_own(
     monkeypatch.setattr(scanning, "LONGEST", 1.0)
     works.publish(build=None)
     stage = scanned(works)
-    assert (stage["status"], stage["message"]) == ("Failed", "the scan was broken off: it was not done after 1 s")
+    assert (stage["status"], stage["message"]) == ("Failed", "the scan was broken off: the stage's 1 s are used up")
 
 
 def test_a_lookup_of_vulnerabilities_can_be_broken_off(
