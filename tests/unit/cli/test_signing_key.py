@@ -50,6 +50,7 @@ def test_the_variable_may_hold_the_key(
         PEM.replace(BODY, BODY[:20] + "!" + BODY[21:]),
         PEM.replace("PRIVATE", "OPENSSH PRIVATE"),
     ],
+    ids=["pem", "escaped", "one line", "body", "half", "in a path", "long", "damaged", "openssh"],
 )
 @pytest.mark.parametrize("way", ["variable", "flag", "configuration"])
 def test_a_key_is_never_repeated(
