@@ -5,6 +5,7 @@
 """
 
 import ctypes
+import gc
 import itertools
 import os
 import secrets
@@ -41,6 +42,13 @@ END_TO_END = "tests/e2e/"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """End-to-end tests first: they take about as long as all others together, see `pytest_xdist_make_scheduler`."""
     items.sort(key=lambda item: not item.nodeid.startswith(END_TO_END))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: looking through it for garbage again and again took seconds, in which a
+    server may end a transaction of the test's that idles."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -67,14 +67,14 @@ def _log_as_everywhere(**_rest: Any) -> None:
     """In place of Celery's own set-up of loggers (its documented meaning of this signal). Who has no name is beat."""
     if not _observed:
         _begin_observing("beat")
+    # What the pool says of children that died: its logger, made anew just now, keeps what it hears to itself.
+    get_multiprocessing_logger().propagate = True
 
 
 def _begin_observing(service: str) -> None:
     global _observed
     _observed = True
     begin_observing(settings_or_exit(), service=service)
-    # What the pool says of children that died; it has a logger that keeps what it hears to itself.
-    get_multiprocessing_logger().propagate = True
 
 
 def _worker_init(sender: Any = None, **_rest: Any) -> None:
