@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from agent.telemetry import log_lines
 
 USAGE = 2
 LONGEST_STOP = 60.0  # seconds
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,9 +58,11 @@ def run_agent(config: AgentConfig, start_holder: HolderStarter | None = None) ->
     try:
         asyncio.run(_run(config, start_holder))
     except AlreadyRunning as error:
-        return _complain(str(error), USAGE)
+        log.error("the agent cannot start: %s", error)
+        return USAGE
     except (OSError, HolderError, sqlite3.Error) as error:
-        return _complain(f"{type(error).__name__}: {error}", 1)
+        log.error("the agent ends: %s", error, extra={"error": type(error).__name__})
+        return 1
     return 0
 
 
