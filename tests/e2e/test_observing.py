@@ -71,14 +71,18 @@ def test_every_process_speaks_in_the_same_lines(
         return [each for each in _lines(stack) if each[1].get("trace_id") == ended["traceId"]]
 
     until(lambda: {"api", "agents"} <= {service for service, _ in told()}, "request and operations are told")
+    until(lambda: any(line["event"] == "deployment ended" for _, line in told()), "its end is told, after its commit")
     everything = list(_lines(stack))
     services = {service for service, _ in everything}
     assert set(SPEAKING) <= services, services
     for service, line in everything:
         assert set(line) <= set(Field), (service, line)
         assert {"time", "level", "event", "service", "pid"} <= set(line), (service, line)
-    (request,) = [line for service, line in told() if service == "api"]
+    (request,) = [line for service, line in told() if service == "api" and line["event"] == "request"]
     assert (request["endpoint"], request["status"], request["method"]) == ("deployments.submit", 202, "POST")
+    assert [service for service, line in told() if line["event"] == "deployment submitted"] == ["api"]
+    (end,) = [line for _, line in told() if line["event"] == "deployment ended"]
+    assert (end["deployment"], end["status"]) == (ended["executionId"], "RolledBack")
     failed = [line for service, line in told() if service == "agents" and line.get("outcome") == "failed"]
     assert failed and all(
         (line["deployment"], line["module"], line["environment"]) == (ended["executionId"], module.name, "QA")
