@@ -59,7 +59,7 @@ def pack_tree(folder: Path, output: BinaryIO, most_bytes: int, look: Look) -> No
             else:
                 budget.spend(entry.size)
                 with os.fdopen(os.open(path, _OLD_FILE), "rb") as content:
-                    archive.addfile(entry, _Looking(content, look))
+                    archive.addfile(entry, Looking(content, look))
 
 
 def _entry(name: str, path: str, status: os.stat_result) -> tarfile.TarInfo | None:
@@ -152,7 +152,7 @@ class _Budget:
             raise TreeTooLarge(self._most)
 
 
-class _Looking:
+class Looking:
     """A file that is read, with a look before each piece."""
 
     def __init__(self, file: IO[bytes], look: Look) -> None:

@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from agent.archive import ArchiveInvalid, inspect
 from agent.archive import unpack as unpack_archive
@@ -25,7 +25,7 @@ from agent.manifest import MANIFEST_NAME, ManifestInvalid
 from agent.signatures import Digest
 from app.domain.errors import NotFound, Unavailable
 from app.infrastructure.artifacts import ArtifactStore, archive_limits, unwritable
-from app.infrastructure.trees import Look, TreeTooLarge, pack_tree, unpack_tree
+from app.infrastructure.trees import Looking, TreeTooLarge, pack_tree, unpack_tree
 from app.orchestrator.stage_commands import CommandFailed
 from app.orchestrator.stage_watch import StageWatch
 from config.settings import Settings
@@ -117,16 +117,8 @@ def _blamed(what: str) -> Iterator[None]:
         raise CommandFailed(told) from error
 
 
-class _Watched:
-    """A file that is read, with a look before each piece."""
-
-    def __init__(self, file: IO[bytes], look: Look) -> None:
-        self._file = file
-        self._look = look
-
-    def read(self, size: int = -1) -> bytes:
-        self._look()
-        return self._file.read(size)
+class _Watched(Looking):
+    """The same of a file that readers also move about in."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
